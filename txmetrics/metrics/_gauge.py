@@ -1,0 +1,40 @@
+"""Gauge: how much, right now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from txmetrics.snapshot import GaugeReading, Unreadable
+
+__all__ = ["Gauge"]
+
+
+class Gauge:
+    """A value that is set, or one that a callable without arguments tells whenever it is read.
+
+    The callable runs in the reactor's thread at every collection and must return at once. A gauge that was
+    never set shows 0.
+    """
+
+    __slots__ = ("_tell", "_value")
+
+    def __init__(self, tell: Callable[[], object] | None = None) -> None:
+        self._tell = tell
+        self._value: object = 0
+
+    def set(self, value: float) -> None:
+        """Show ``value`` from now on, in place of a callable too."""
+        self._value = value
+        self._tell = None
+
+    @property
+    def value(self) -> object:
+        """What the gauge shows now; raises what its callable raises."""
+        return self._value if self._tell is None else self._tell()
+
+    def read(self, name: str) -> GaugeReading | Unreadable:
+        """The reading; a callable that raises makes it Unreadable and disturbs nobody else."""
+        try:
+            return GaugeReading(name, self.value)
+        except Exception as error:
+            return Unreadable(name, error)

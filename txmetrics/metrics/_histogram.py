@@ -1,0 +1,172 @@
+"""Histogram: how spread.
+
+A value is appended to a short list and nothing more; every FOLD values, or when somebody looks, the list is
+folded, in one batch, into the histogram's life and into the window of each reader.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from weakref import ref
+
+from txmetrics.metrics._accumulator import Accumulator, add_up
+from txmetrics.snapshot import Distribution, HistogramReading, TimerReading
+
+__all__ = ["Histogram", "Window"]
+
+FOLD = 256
+EXACT_IN_A_LIFE = 256
+EXACT_IN_A_WINDOW = 2048
+
+
+class Window:
+    """One reader's own view of a histogram: what happened since that reader last looked.
+
+    It begins with all that the histogram has seen. A window that nobody holds any more costs nothing.
+    """
+
+    __slots__ = ("__weakref__", "_accumulator", "histogram")
+
+    def __init__(self, histogram: Histogram, accumulator: Accumulator) -> None:
+        self.histogram = histogram
+        self._accumulator = accumulator
+
+    def take(self) -> Distribution | None:
+        """What happened since the last ``take``, None if nothing did; the histogram itself keeps it."""
+        self.histogram._fold()
+        taken, self._accumulator = self._accumulator, Accumulator(EXACT_IN_A_WINDOW)
+        return taken.distribution()
+
+
+class Histogram:
+    """Takes any finite number; knows count, sum, min, max, mean, stddev and every quantile of its life.
+
+    Count, sum, min and max are exact, quantiles within 0.4 % of the true order statistic and exact for integers
+    up to 256. O(1) a value; memory is bounded (by the number of distinct values with eight significant bits).
+    NaN and infinities are refused and counted in ``refused``.
+    """
+
+    __slots__ = ("_count", "_error", "_life", "_pending", "_refused", "_sum", "_windows")
+
+    def __init__(self) -> None:
+        self._pending: list[float] = []
+        self._life = Accumulator(EXACT_IN_A_LIFE)
+        self._windows: tuple[ref[Window], ...] = ()
+        self._count = 0
+        self._sum = self._error = 0.0
+        self._refused = 0
+
+    def add(self, value: float) -> None:
+        """Take ``value`` in. Raises TypeError for what is no number; NaN and infinities are counted only."""
+        try:
+            if value - value != 0:  # holds for NaN and the infinities alone
+                self._refused += 1
+                return
+        except TypeError:
+            raise TypeError(f"a histogram takes numbers, not {value!r}") from None
+        pending = self._pending
+        pending.append(value)
+        if len(pending) >= FOLD:
+            self._fold()
+
+    def merge(self, other: Histogram) -> None:
+        """Take in everything that ``other`` has seen; ``other`` keeps it."""
+        other._fold()
+        self._fold()
+        self._count += other._count
+        self._refused += other._refused
+        self._sum, self._error = add_up(self._sum, self._error, (other._sum, other._error))
+        for accumulator in self._accumulators():
+            accumulator.merge(other._life)
+
+    def window(self) -> Window:
+        """A view for one more reader; see Window."""
+        self._fold()
+        accumulator = Accumulator(EXACT_IN_A_WINDOW)
+        accumulator.merge(self._life)
+        window = Window(self, accumulator)
+        self._windows = (*self._windows, ref(window))
+        return window
+
+    @property
+    def count(self) -> int:
+        return self._count + len(self._pending)
+
+    @property
+    def sum(self) -> float:
+        self._fold()
+        return self._sum
+
+    @property
+    def refused(self) -> int:
+        """How many NaNs, infinities and numbers too large for a double were not taken in."""
+        self._fold()
+        return self._refused
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """The spread of everything since the histogram was made, None without values."""
+        self._fold()
+        return self._life.distribution()
+
+    @property
+    def min(self) -> float | None:
+        return self._tell(lambda spread: spread.min)
+
+    @property
+    def max(self) -> float | None:
+        return self._tell(lambda spread: spread.max)
+
+    @property
+    def mean(self) -> float | None:
+        return self._tell(lambda spread: spread.mean)
+
+    @property
+    def stddev(self) -> float | None:
+        return self._tell(lambda spread: spread.stddev)
+
+    def quantile(self, q: float) -> float | None:
+        """The nearest-rank quantile, ``q`` between 0 and 1; None without values."""
+        return self._tell(lambda spread: spread.quantile(q))
+
+    def read(self, name: str, window: Window | None = None) -> HistogramReading | TimerReading:
+        """The reading: of the histogram's life, or what happened since ``window`` was last taken."""
+        return HistogramReading(name, self.count, self.sum, self._spread(window), self.refused)
+
+    def _spread(self, window: Window | None) -> Distribution | None:
+        return self.distribution if window is None else window.take()
+
+    def _tell(self, what: Callable[[Distribution], float]) -> float | None:
+        spread = self.distribution
+        return None if spread is None else what(spread)
+
+    def _accumulators(self) -> list[Accumulator]:
+        """The life's and each living window's; windows that their readers gave up are forgotten."""
+        windows = [window for reference in self._windows if (window := reference()) is not None]
+        if len(windows) < len(self._windows):
+            self._windows = tuple(map(ref, windows))
+        return [self._life, *(window._accumulator for window in windows)]
+
+    def _fold(self) -> None:
+        if not self._pending:
+            return
+        values = self._doubles(self._pending)
+        self._pending = []
+        self._count += len(values)
+        self._sum, self._error = add_up(self._sum, self._error, values)
+        for accumulator in self._accumulators():
+            accumulator.extend(values)
+
+    def _doubles(self, numbers: list[float]) -> array[float]:
+        """``numbers`` as doubles; what no double can hold (10**400, a complex) is refused here, the last door."""
+        try:
+            return array("d", numbers)
+        except (OverflowError, TypeError, ValueError):
+            values = array("d")
+            for number in numbers:
+                try:
+                    values.append(number)
+                except (OverflowError, TypeError, ValueError):
+                    self._refused += 1
+            return values

@@ -1,0 +1,185 @@
+"""The registry: names -> metrics -> an iterator of frozen readings.
+
+One name has one kind. Reading resets nothing; whoever wants to know what happened *since* holds a Reader, which
+remembers for itself where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeVar
+
+from txmetrics import names
+from txmetrics.clock import SYSTEM, Clock
+from txmetrics.metrics import Counter, Gauge, Histogram, Meter, Timer, Window
+from txmetrics.snapshot import Reading
+
+__all__ = ["MetricsRegistry", "Reader", "Scope"]
+
+Metric: TypeAlias = Counter | Gauge | Histogram | Meter | Timer
+M = TypeVar("M", Counter, Gauge, Histogram, Meter, Timer)
+
+
+class MetricsRegistry:
+    """Keeps metrics by name; asking for a name makes the metric if it is not there yet.
+
+    Names are dotted Graphite paths; a name that a Graphite path cannot carry raises ValueError, and so does a
+    name that already belongs to another kind of metric. Not for use from other threads than the reactor's.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self.clock = clock
+        self._metrics: dict[str, Metric] = {}
+        # The names in their order, once more, because a report that spans many turns of the reactor cannot
+        # iterate over a dict that grows meanwhile. None after a removal: rebuilt when next needed.
+        self._order: list[str] | None = []
+
+    def counter(self, name: str) -> Counter:
+        metric = self._metrics.get(name)
+        return metric if metric.__class__ is Counter else self._make(name, Counter, Counter)
+
+    def gauge(self, name: str, tell: Callable[[], object] | None = None) -> Gauge:
+        """The gauge ``name``. With ``tell``, a new gauge that calls it; ValueError if ``name`` is taken."""
+        if tell is not None and name in self._metrics:
+            raise ValueError(f"{name!r} exists already; unregister it to give it another callable")
+        return self._make(name, Gauge, lambda: Gauge(tell))
+
+    def histogram(self, name: str) -> Histogram:
+        return self._make(name, Histogram, Histogram)
+
+    def meter(self, name: str) -> Meter:
+        return self._make(name, Meter, lambda: Meter(self.clock))
+
+    def timer(self, name: str) -> Timer:
+        return self._make(name, Timer, lambda: Timer(self.clock))
+
+    def scope(self, prefix: str) -> Scope:
+        """A view on this registry in which every name begins with ``prefix`` and a dot."""
+        return Scope(self, names.check(prefix, "scope"))
+
+    def unregister(self, name: str) -> None:
+        """Forget the metric ``name``. Raises KeyError if there is none."""
+        self._find(name)
+        del self._metrics[name]
+        self._order = None
+
+    def read(self, name: str) -> dict[str, object]:
+        """The fields of one metric since it was made; raises KeyError if there is none of that name.
+
+        A gauge whose callable raises has no fields.
+        """
+        return dict(self._find(name).read(name).fields())
+
+    def snapshot(self) -> tuple[Reading, ...]:
+        """Every metric's reading since it was made, in the order of their making."""
+        return tuple(self.collect())
+
+    def collect(self) -> Iterator[Reading]:
+        """The same as ``snapshot``, each metric read when its turn comes, at no cost until then."""
+        for name, metric in self._walk():
+            yield metric.read(name)
+
+    def reader(self) -> Reader:
+        """A new visitor, whose readings tell what happened since its own last visit."""
+        return Reader(self)
+
+    def __len__(self) -> int:
+        return len(self._metrics)
+
+    def _walk(self) -> Iterator[tuple[str, Metric]]:
+        """Names and metrics; metrics may come and go meanwhile."""
+        if self._order is None:
+            self._order = list(self._metrics)
+        for name in self._order:
+            metric = self._metrics.get(name)
+            if metric is not None:
+                yield name, metric
+
+    def _find(self, name: str) -> Metric:
+        try:
+            return self._metrics[name]
+        except KeyError:
+            raise KeyError(f"no metric is named {name!r}") from None
+
+    def _make(self, name: str, kind: type[M], make: Callable[[], M]) -> M:
+        metric = self._metrics.get(name)
+        if metric is None:
+            metric = self._metrics[names.check(name)] = make()
+            if self._order is not None:
+                self._order.append(name)
+        elif metric.__class__ is not kind:
+            raise ValueError(
+                f"{name!r} is a {metric.__class__.__name__.lower()} already, "
+                f"it cannot be a {kind.__name__.lower()} too; choose another name"
+            )
+        return metric
+
+
+class Reader:
+    """One visitor of a registry: each ``collect`` tells the interval since this reader's last one.
+
+    Counts and sums are cumulative; percentiles, min, max and mean are the interval's, the first time those of
+    the metric's whole life. Readers do not disturb each other, and a reader that is dropped leaves nothing.
+    """
+
+    def __init__(self, registry: MetricsRegistry) -> None:
+        self._registry = registry
+        self._windows: dict[str, Window] = {}
+
+    def collect(self) -> Iterator[Reading]:
+        """Every metric's reading, each taken when its turn comes."""
+        seen = 0
+        for name, metric in self._registry._walk():
+            if isinstance(metric, Histogram):
+                seen += 1
+                yield metric.read(name, self._window(name, metric))
+            else:
+                yield metric.read(name)
+        if seen < len(self._windows):
+            metrics = self._registry._metrics
+            self._windows = {name: self._windows[name] for name in self._windows if name in metrics}
+
+    def _window(self, name: str, histogram: Histogram) -> Window:
+        window = self._windows.get(name)
+        if window is None or window.histogram is not histogram:
+            window = self._windows[name] = histogram.window()
+        return window
+
+
+class Scope:
+    """A prefixed view of a registry: ``registry.scope("db").counter("reads")`` is ``db.reads``."""
+
+    def __init__(self, registry: MetricsRegistry, prefix: str) -> None:
+        self._registry = registry
+        self._prefix = prefix
+
+    def counter(self, name: str) -> Counter:
+        return self._registry.counter(self._full(name))
+
+    def gauge(self, name: str, tell: Callable[[], object] | None = None) -> Gauge:
+        return self._registry.gauge(self._full(name), tell)
+
+    def histogram(self, name: str) -> Histogram:
+        return self._registry.histogram(self._full(name))
+
+    def meter(self, name: str) -> Meter:
+        return self._registry.meter(self._full(name))
+
+    def timer(self, name: str) -> Timer:
+        return self._registry.timer(self._full(name))
+
+    def scope(self, prefix: str) -> Scope:
+        return self._registry.scope(self._full(prefix))
+
+    def unregister(self, name: str) -> None:
+        self._registry.unregister(self._full(name))
+
+    def read(self, name: str) -> dict[str, object]:
+        return self._registry.read(self._full(name))
+
+    @property
+    def clock(self) -> Clock:
+        return self._registry.clock
+
+    def _full(self, name: str) -> str:
+        return f"{self._prefix}.{name}"

@@ -1,0 +1,237 @@
+"""The reporter turns the crank: every interval it collects, encodes and delivers, and it never dies.
+
+    LoopingCall --tick--> a report, in turns of TURN seconds --chunks--> the delivery
+
+A report that spans several turns of the reactor still carries one timestamp, the tick's, aligned to the interval, so
+that each report falls into a slot of its own in the backend. The last report, on stop, is taken early and carries the
+second it was taken in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+from itertools import chain
+from math import floor, isfinite
+from typing import Any, NamedTuple
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from txmetrics.interfaces import Chunk, IDelivery, IEncoder, IWire
+from txmetrics.registry import MetricsRegistry
+from txmetrics.snapshot import CounterReading, GaugeReading, Reading, Unreadable
+
+__all__ = ["Backend", "Reporter", "check_interval"]
+
+TURN = 0.0005
+"""Seconds for which a report may hold the reactor at a time; a single metric may overrun it, by 0.3 ms or so."""
+
+STOP = 5.0
+"""Seconds after which a stopped reporter is stopped, whatever its backend does."""
+
+
+class Backend(NamedTuple):
+    """Where a report goes, and how it is written down."""
+
+    wire: IWire
+    delivery: IDelivery
+
+
+class Reporter(Service):
+    """An IService that reports ``registry`` to a backend every ``interval`` seconds, and once more on stop.
+
+    ``backend`` is called with the reactor when the service starts (under twistd: after the fork) and opens nothing
+    before. Each reporter reports its own intervals; several on one registry do not disturb each other. What goes
+    wrong in here is logged and counted under ``txmetrics.``, and reaches nobody else. ``stopService`` returns a
+    Deferred that fires once the last interval was delivered, after STOP seconds at the latest.
+
+    Raises ValueError for an interval under one second: Graphite keeps whole seconds.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        registry: MetricsRegistry,
+        backend: Callable[[Any], Backend],
+        interval: float = 10.0,
+        *,
+        reactor: Any = None,
+    ) -> None:
+        """``reactor`` is the running one (IReactorTime and what the endpoint needs); None: the global one."""
+        self._registry = registry
+        self._make_backend = backend
+        self._interval = check_interval(interval)
+        self._reactor = reactor
+        self._reports = self._skipped = self._broken = self._unreadable = 0
+        self._refused: Tally[str] = Tally()
+        self._failing: frozenset[str] = frozenset()
+        self._seconds = self._longest_turn = 0.0
+        self._report: _Report | None = None
+        self._done: Deferred[None] = succeed(None)
+        self._last_stamp = 0
+
+    def start_with(self, reactor: Any) -> Reporter:
+        """For a script without an Application: start when ``reactor`` runs, stop before it ends."""
+        self._reactor = reactor
+        reactor.callWhenRunning(self.startService)
+        reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
+        return self
+
+    def startService(self) -> None:
+        if self.running:
+            return
+        super().startService()
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        self._reader = self._registry.reader()
+        self._wire, self._delivery = self._make_backend(self._reactor)
+        self._delivery.start()
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = self._reactor
+        wait = self._interval - self._registry.clock.wall() % self._interval
+        self._begin: IDelayedCall = self._reactor.callLater(wait, self._loop.start, self._interval)
+
+    def stopService(self) -> Deferred[None]:
+        """Report the last interval, deliver it, and close. Fires at once if the service does not run."""
+        if not self.running:
+            return succeed(None)
+        super().stopService()
+        if self._begin.active():
+            self._begin.cancel()
+        elif self._loop.running:
+            self._loop.stop()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        deadline = self._reactor.seconds() + STOP
+        await self._done
+        now = int(self._registry.clock.wall())
+        await self._run(max(now, self._last_stamp + 1))
+        await self._delivery.stop(max(0.0, deadline - self._reactor.seconds()))
+
+    def _tick(self) -> None:
+        """Neither raises nor waits: either would end or stall the LoopingCall."""
+        if self._report is not None:
+            self._skipped += 1
+            return
+        # A timer may fire a hair before its time; a late tick still belongs to the slot that it was due in.
+        slot = floor(self._registry.clock.wall() / self._interval + 0.01)
+        self._done = self._run(int(slot * self._interval))
+
+    def _run(self, stamp: int) -> Deferred[None]:
+        """Report everything, in as many turns as it takes; the Deferred fires after the last and never fails."""
+        self._last_stamp = stamp
+        readings = chain(self._own_readings(), self._reader.collect())
+        clock = self._registry.clock.tick
+        report = self._report = _Report(readings, self._wire.encoder(stamp), self._delivery.deliver, clock)
+        done: Deferred[None] = Deferred()
+
+        def turn() -> None:
+            try:
+                finished = report.turn()
+            except Exception:
+                self.log.failure("a report broke off; the next one is tried as if nothing had happened")
+                self._broken += 1
+                finished = True
+            if finished:
+                self._finish(report)
+                done.callback(None)
+            else:
+                self._reactor.callLater(0, turn)
+
+        turn()
+        return done
+
+    def _finish(self, report: _Report) -> None:
+        self._report = None
+        self._reports += 1
+        self._refused.update(report.refused)
+        self._seconds, self._longest_turn = report.seconds, report.longest_turn
+        self._unreadable += len(report.unreadable)
+        for name in report.unreadable.keys() - self._failing:
+            self.log.failure(
+                "the gauge {name} cannot be read; it is left out until it can",
+                failure=Failure(report.unreadable[name]),
+                level=LogLevel.warn,
+                name=name,
+            )
+        self._failing = frozenset(report.unreadable)
+
+    def _own_readings(self) -> Iterator[Reading]:
+        """The reporter's and the delivery's own numbers, until now."""
+        counts = {
+            "reports": self._reports,
+            "reports_skipped": self._skipped,
+            "reports_broken": self._broken,
+            "unreadable_gauges": self._unreadable,
+            **{f"values_refused.{reason}": values for reason, values in self._refused.items()},
+            **self._delivery.counts,
+        }
+        levels = {
+            "report_seconds": self._seconds,
+            "longest_turn": self._longest_turn,
+            **self._delivery.levels,
+        }
+        for name, count in counts.items():
+            yield CounterReading(f"txmetrics.{name}", count)
+        for name, level in levels.items():
+            yield GaugeReading(f"txmetrics.{name}", level)
+
+
+def check_interval(seconds: float) -> float:
+    """Return ``seconds`` if a reporter can have such an interval; ValueError says why not otherwise."""
+    if not (isfinite(seconds) and seconds >= 1):
+        raise ValueError(f"an interval of {seconds} seconds is too short: Graphite keeps whole seconds, give 1 or more")
+    return float(seconds)
+
+
+class _Report:
+    """One pass over all readings, in turns."""
+
+    def __init__(
+        self,
+        readings: Iterator[Reading],
+        encoder: IEncoder,
+        deliver: Callable[[Chunk], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._readings = readings
+        self._encoder = encoder
+        self._deliver = deliver
+        self._clock = clock
+        self.unreadable: dict[str, Exception] = {}
+        self.refused = encoder.refused
+        self.seconds = self.longest_turn = 0.0
+
+    def turn(self) -> bool:
+        """Go on for TURN seconds; whether that was the last turn."""
+        start = now = self._clock()
+        finished = False
+        while not finished and now < start + TURN:
+            finished = self._one()
+            now = self._clock()
+        self.seconds += now - start
+        self.longest_turn = max(self.longest_turn, now - start)
+        return finished
+
+    def _one(self) -> bool:
+        """One reading; whether there was none left."""
+        reading = next(self._readings, None)
+        if reading is None:
+            chunk = self._encoder.finish()
+        elif isinstance(reading, Unreadable):
+            self.unreadable[reading.name] = reading.error
+            return False
+        else:
+            chunk = self._encoder.add(reading)
+        if chunk is not None:
+            self._deliver(chunk)
+        return reading is None

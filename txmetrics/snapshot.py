@@ -1,0 +1,190 @@
+"""The frozen readings: the only thing that travels between the metrics and whoever writes them down.
+
+A reading is one metric at one moment. Its ``fields()`` are the numbers under the names that Dropwizard gave
+them; a wire may translate the names, nothing else. Durations are in seconds, rates in events a second.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple, TypeAlias
+
+__all__ = [
+    "CounterReading",
+    "Distribution",
+    "GaugeReading",
+    "HistogramReading",
+    "MeterReading",
+    "Reading",
+    "TimerReading",
+    "Unreadable",
+]
+
+Number: TypeAlias = int | float
+
+QUANTILES = (("p50", 0.5), ("p75", 0.75), ("p95", 0.95), ("p98", 0.98), ("p99", 0.99), ("p999", 0.999))
+"""The percentiles that ``fields()`` tells."""
+
+
+class Distribution:
+    """How a set of values, never an empty one, is spread. Immutable.
+
+    ``count``, ``sum``, ``min``, ``max`` and ``mean`` are exact; ``stddev`` is the sample's (divided by
+    n - 1; 0.0 for a single value). ``quantile`` is within 0.4 % of the true order statistic.
+    """
+
+    __slots__ = ("_ranks", "_values", "count", "max", "min", "stddev", "sum")
+
+    def __init__(
+        self,
+        count: int,
+        total: float,
+        low: float,
+        high: float,
+        stddev: float,
+        values: Sequence[float],
+        ranks: Sequence[int] | None = None,
+    ) -> None:
+        """``values`` ascend; ``ranks[i]`` counts the values up to and with ``values[i]`` (None: one each)."""
+        self.count = count
+        self.sum = total
+        self.min = low
+        self.max = high
+        self.stddev = stddev
+        self._values = values
+        self._ranks = ranks
+
+    @property
+    def mean(self) -> float:
+        return self.sum / self.count
+
+    def quantile(self, q: float) -> float:
+        """The smallest value that at least ``q`` (0..1) of all values do not exceed: the nearest rank.
+
+        Raises ValueError for a ``q`` outside 0..1.
+        """
+        if not 0 <= q <= 1:
+            raise ValueError(f"a quantile lies between 0 and 1, not at {q!r}")
+        # 0.07 * 100 is 7.000000000000001, and the seventh of a hundred values is meant.
+        rank = max(1, ceil(round(q * self.count, 6)))
+        if self._ranks is None:
+            return self._values[rank - 1]
+        return min(max(self._values[bisect_left(self._ranks, rank)], self.min), self.max)
+
+    def fields(self) -> dict[str, Number]:
+        """``max mean min stddev`` and the percentiles."""
+        fields: dict[str, Number] = {
+            "max": self.max,
+            "mean": self.mean,
+            "min": self.min,
+            "stddev": self.stddev,
+        }
+        for name, q in QUANTILES:
+            fields[name] = self.quantile(q)
+        return fields
+
+
+class CounterReading(NamedTuple):
+    """What was counted since the counter was made."""
+
+    name: str
+    count: Number  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
+
+    def fields(self) -> dict[str, Number]:
+        return {"count": self.count}
+
+
+class GaugeReading(NamedTuple):
+    """What a gauge shows: whatever was set or returned, unchecked."""
+
+    name: str
+    value: object
+
+    def fields(self) -> dict[str, object]:
+        return {"value": self.value}
+
+
+class MeterReading(NamedTuple):
+    """How many events since the meter was made, and how many a second."""
+
+    name: str
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
+    m1_rate: float
+    m5_rate: float
+    m15_rate: float
+    mean_rate: float
+
+    def fields(self) -> dict[str, Number]:
+        return {
+            "count": self.count,
+            "m1_rate": self.m1_rate,
+            "m5_rate": self.m5_rate,
+            "m15_rate": self.m15_rate,
+            "mean_rate": self.mean_rate,
+        }
+
+
+class HistogramReading(NamedTuple):
+    """``count`` and ``sum`` since the histogram was made, and the ``spread`` of what this reading is about.
+
+    ``spread`` is None where nothing happened: a quiet interval has no percentiles. ``refused`` counts the
+    NaNs and infinities since the histogram was made; it is a field only where there were any.
+    """
+
+    name: str
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
+    sum: float
+    spread: Distribution | None
+    refused: int = 0
+
+    def fields(self) -> dict[str, Number]:
+        return {"count": self.count, "sum": self.sum, **_fields(self.spread), **_refused(self.refused)}
+
+
+class TimerReading(NamedTuple):
+    """A histogram of durations in seconds, and the rates of the events that took them."""
+
+    name: str
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
+    sum: float
+    spread: Distribution | None
+    m1_rate: float
+    m5_rate: float
+    m15_rate: float
+    mean_rate: float
+    refused: int = 0
+
+    def fields(self) -> dict[str, Number]:
+        return {
+            "count": self.count,
+            "sum": self.sum,
+            **_fields(self.spread),
+            "m1_rate": self.m1_rate,
+            "m5_rate": self.m5_rate,
+            "m15_rate": self.m15_rate,
+            "mean_rate": self.mean_rate,
+            **_refused(self.refused),
+        }
+
+
+class Unreadable(NamedTuple):
+    """A gauge whose callable raised ``error``; it has no fields, and every other metric is still there."""
+
+    name: str
+    error: Exception
+
+    def fields(self) -> dict[str, Number]:
+        return {}
+
+
+def _fields(spread: Distribution | None) -> dict[str, Number]:
+    return {} if spread is None else spread.fields()
+
+
+def _refused(count: int) -> dict[str, Number]:
+    return {"refused": count} if count else {}
+
+
+Reading: TypeAlias = CounterReading | GaugeReading | MeterReading | HistogramReading | TimerReading | Unreadable
