@@ -49,6 +49,7 @@ class Reporter(Service):
     before. Each reporter reports its own intervals; several on one registry do not disturb each other. What goes
     wrong in here is logged and counted under ``txmetrics.``, and reaches nobody else. ``stopService`` returns a
     Deferred that fires once the last interval was delivered, after STOP seconds at the latest.
+    ``longest_turn`` is for how many seconds the last report held the reactor at most.
 
     Raises ValueError for an interval under one second: Graphite keeps whole seconds.
     """
@@ -71,7 +72,7 @@ class Reporter(Service):
         self._reports = self._skipped = self._broken = self._unreadable = 0
         self._refused: Tally[str] = Tally()
         self._failing: frozenset[str] = frozenset()
-        self._seconds = self._longest_turn = 0.0
+        self._seconds = self.longest_turn = 0.0
         self._report: _Report | None = None
         self._done: Deferred[None] = succeed(None)
         self._last_stamp = 0
@@ -154,7 +155,7 @@ class Reporter(Service):
         self._report = None
         self._reports += 1
         self._refused.update(report.refused)
-        self._seconds, self._longest_turn = report.seconds, report.longest_turn
+        self._seconds, self.longest_turn = report.seconds, report.longest_turn
         self._unreadable += len(report.unreadable)
         for name in report.unreadable.keys() - self._failing:
             self.log.failure(
@@ -177,7 +178,7 @@ class Reporter(Service):
         }
         levels = {
             "report_seconds": self._seconds,
-            "longest_turn": self._longest_turn,
+            "longest_turn": self.longest_turn,
             **self._delivery.levels,
         }
         for name, count in counts.items():

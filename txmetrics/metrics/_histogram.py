@@ -60,7 +60,8 @@ class Histogram:
     def add(self, value: float) -> None:
         """Take ``value`` in. Raises TypeError for what is no number; NaN and infinities are counted only."""
         try:
-            if value - value != 0:  # holds for NaN and the infinities alone
+            if value - value != 0:  # of all numbers, that holds for NaN and the infinities alone
+                float(value)  # and for a timedelta, which is no number
                 self._refused += 1
                 return
         except TypeError:
