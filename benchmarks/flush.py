@@ -146,7 +146,8 @@ def measure(given: argparse.Namespace) -> Any:
             result["wall"] += turns.wall
             result["cpu"] += turns.cpu
             result["latency"] += world.latencies
-    XX
+            print(f"{mode} reports: {len(turns.wall)} turns in {given.seconds:g} s", flush=True)
+            yield reporter.stopService()
     process.signalProcess("KILL")
     show(results, world.lines, given)
 
@@ -158,7 +159,7 @@ def show(results: dict[str, dict[str, list[float]]], lines: int, given: argparse
         for mode, result in results.items():
             name = {"cpu": "turn, CPU", "wall": "turn, wall", "latency": "request"}[what]
             print(row(f"{name}, {mode} reports", result[what]))
-    longest = max(results["with"]["report"])
+    longest = max(results["with"]["report"], default=0.0)
     print(f"\nlongest turn of a report: {1000 * longest:.2f} ms (wall)")
     over = sum(each > LIMIT for each in results["with"]["cpu"])
     print(f"turns of over 5 ms of CPU with reports: {over}")
@@ -242,11 +243,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--world", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    failures: list[Any] = []
     if given.world:
-        reactor.callWhenRunning(lambda: world(given.world, given.rate).addErrback(print))
+        reactor.callWhenRunning(lambda: world(given.world, given.rate).addErrback(failures.append))
     else:
-        reactor.callWhenRunning(lambda: measure(given).addErrback(print).addBoth(lambda _: reactor.stop()))
+        reactor.callWhenRunning(lambda: measure(given).addErrback(failures.append).addBoth(lambda _: reactor.stop()))
     reactor.run()
+    if failures:
+        sys.exit(failures[0].getTraceback())
 
 
 if __name__ == "__main__":
