@@ -208,7 +208,7 @@ def world(port: int, rate: float) -> Any:
     idle: list[Asker] = []
     latencies: list[float] = []
     for _ in range(32):
-        factory = Factory.forProtocol(lambda: Asker(idle, latencies))  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: Asker(idle, latencies))
         reactor.connectTCP(HOST, port, cast(Any, _once(factory)))
     start = time.perf_counter()
     sent = 0
