@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ class Hello(Resource):
         if not math.isfinite(size):
             request.setResponseCode(400)
             request.setHeader(b"content-type", b"text/plain; charset=utf-8")
-            given = f"not {text.decode('utf-8', 'replace')!r}" if text else "and there is none"
-            return f"Give world_size as a number, as in ?world_size=15, {given}.\n".encode()
+            wrong = f"is no finite number: {text.decode('utf-8', 'replace')!r}" if text else "is missing"
+            return f"world_size {wrong}. Ask with a number, as in ?world_size=15\n".encode()
         self._called.inc()
         self._world_size.add(size)
         request.setHeader(b"content-type", b"application/json")
@@ -104,15 +105,18 @@ def serve(given: argparse.Namespace) -> Any:
     print(f"Listening: curl 'http://127.0.0.1:{port.getHost().port}/?world_size=15'", flush=True)
 
 
-def failed(failure: Any) -> None:
-    print(f"examples/hello.py: {failure.getErrorMessage()}", flush=True)
-    reactor.stop()
-
-
 def main() -> None:
     given = options()
+    errors = []
+
+    def failed(failure: Any) -> None:
+        errors.append(failure.getErrorMessage())
+        reactor.stop()
+
     reactor.callWhenRunning(lambda: serve(given).addErrback(failed))
     reactor.run()
+    if errors:
+        sys.exit(f"hello.py: {errors[0]}")
 
 
 if __name__ == "__main__":

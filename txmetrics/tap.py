@@ -8,18 +8,22 @@ no pid is taken and no clock is read until then.
 
 from __future__ import annotations
 
+# Python resolves names with it, and would import it at the first name: after a chroot, or as a user who may not read
+# root's Python, that fails, and Twisted waits for the name for ever.
+import encodings.idna  # noqa: F401
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from twisted.application.service import IService, IServiceMaker, MultiService, Service, loadApplication
+from twisted.application.service import IProcess, IService, IServiceMaker, MultiService, Service, loadApplication
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
+from twisted.web.server import Site
 
 from txmetrics import backends
 from txmetrics.delivery import Secret
@@ -44,7 +48,8 @@ class MetricsOptionMixin:
         def makeService(options):
             return measured(MyService(), options)
 
-    Without any of the options nothing is measured and nothing is sent. A wrong one is a UsageError of one line.
+    Without any of the options (and the variable TXMETRICS_HOSTED_GRAPHITE_KEY) nothing is measured and nothing is
+    sent. A wrong one is a UsageError of one line.
     """
 
     def opt_metrics_graphite(self, endpoint: str) -> None:
@@ -65,7 +70,7 @@ class MetricsOptionMixin:
 
     def opt_metrics_hosted_graphite_key_file(self, path: str) -> None:
         """Report to HostedGraphite with the API key in this file (or in TXMETRICS_HOSTED_GRAPHITE_KEY)."""
-        self._metrics().key = _key_in(path)
+        self._metrics().key = _key(Path(path).read_text)
 
     def opt_metrics_hosted_graphite_endpoint(self, endpoint: str) -> None:
         """Report to HostedGraphite at this client endpoint (tls:carbon.hostedgraphite.com:20030)."""
@@ -96,16 +101,21 @@ class _MetricsOptions:
         self.prefix = ""
         self.interval = 10.0
         self.key: Secret | None = None
-        self.hosted_endpoint = backends.HOSTED_GRAPHITE
+        self.hosted_endpoint: str | None = None
 
     def reporters(self, registry: MetricsRegistry) -> list[Reporter]:
         reporters = [backends.graphite(registry, each, self.interval, self.prefix) for each in self.endpoints]
-        key = self.key or _key_in_environment()
+        key = self.key
+        if key is None and os.environ.get(KEY_VARIABLE, "").strip():
+            key = _key(lambda: os.environ[KEY_VARIABLE])
         if key is not None:
-            reporters.append(
-                _usage(
-                    backends.hosted_graphite, registry, key, self.interval, self.prefix, endpoint=self.hosted_endpoint
-                )
+            endpoint = self.hosted_endpoint or backends.HOSTED_GRAPHITE
+            hosted = _usage(backends.hosted_graphite, registry, key, self.interval, self.prefix, endpoint=endpoint)
+            reporters.append(hosted)
+        elif self.hosted_endpoint is not None:
+            raise UsageError(
+                "--metrics-hosted-graphite-endpoint reports nothing without an API key; "
+                f"give --metrics-hosted-graphite-key-file=FILE or set {KEY_VARIABLE}"
             )
         return reporters
 
@@ -118,73 +128,118 @@ def _usage(function: Any, *args: Any, **kwargs: Any) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _key_in(path: str) -> Secret:
+def _check_readable(path: str) -> None:
     try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"the API key file cannot be read: {reason}") from None
-    return _usage(Secret, text.strip())  # type: ignore[no-any-return]
+        open(path, "rb").close()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _key_in_environment() -> Secret | None:
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    return _usage(Secret, key) if key else None
+def _key(read: Callable[[], str]) -> Secret:
+    try:
+        return Secret(read().strip())
+    except OSError as error:
+        reason = f"the API key file cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        reason = "the API key file cannot be read: it is no text"
+    except ValueError as error:
+        reason = str(error)
+    # Not from within: what led here holds the key, and a verbose traceback would show it.
+    raise UsageError(reason)
 
 
 class MeasuredService(MultiService):
     """Runs ``service`` with every Site in it instrumented, and ``reporters`` for as long and a little longer.
 
     Sites that show in the tree of services are instrumented before they listen, those that the service listens
-    with by itself as soon as they do, or SEARCH seconds later. ``stopService`` stops ``service`` first and
-    reports its last numbers then; its result is that of ``service``.
+    with by itself as soon as it has started, or SEARCH seconds later. ``stopService`` stops ``service`` first and
+    reports its last numbers then; its result is that of ``service``. What goes wrong with the metrics is logged, and
+    ``service`` runs without.
     """
 
     log = Logger()
 
-    def __init__(self, service: Any, registry: MetricsRegistry, reporters: list[Reporter]) -> None:
+    def __init__(
+        self, service: Any, registry: MetricsRegistry, reporters: Iterable[Reporter], *, reactor: Any = None
+    ) -> None:
+        """``reactor`` is the one that ``service`` listens with; None: the global one."""
         super().__init__()
         self._service = service
         self._registry = registry
-        self._reporters = reporters
-        for each in (*reporters, service):
+        self._reporters = list(reporters)
+        self._reactor = reactor
+        self._search: LoopingCall | None = None
+        self._troubled = False
+        for each in (*self._reporters, service):
             each.setServiceParent(self)
 
+    def privilegedStartService(self) -> None:
+        self._instrument(sites_of, self._service)
+        self._reporters = [each for each in self._reporters if self._begins(each.privilegedStartService)]
+        self._service.privilegedStartService()
+
     def startService(self) -> None:
-        from twisted.internet import reactor
+        if self._reactor is None:
+            from twisted.internet import reactor
 
-        instrument_sites(sites_of(self._service), self._registry)
-        super().startService()
-        self._search = LoopingCall(self._instrument_listening, reactor)
-        self._search.clock = reactor
-        reactor.callWhenRunning(self._search.start, SEARCH)
+            self._reactor = reactor
+        self._instrument(sites_of, self._service)
+        Service.startService(self)
+        self._reporters = [each for each in self._reporters if self._begins(each.startService)]
+        self._service.startService()
+        self._reactor.callWhenRunning(self._begin_search)
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Deferred[Any]:
         Service.stopService(self)
-        if self._search.running:
+        if self._search is not None:
             self._search.stop()
+            self._search = None
         return ensureDeferred(self._stop())
 
-    async def _stop(self) -> None:
+    async def _stop(self) -> Any:
         try:
-            await maybeDeferred(self._service.stopService)
+            return await maybeDeferred(self._service.stopService)
         finally:
-            await gatherResults([reporter.stopService() for reporter in self._reporters])
+            await gatherResults([self._stopped(each) for each in self._reporters])
 
-    def _instrument_listening(self, reactor: Any) -> None:
+    def _begins(self, reporter_starts: Callable[[], None]) -> bool:
         try:
-            instrument_sites(listening_sites(reactor), self._registry)
+            reporter_starts()
         except Exception:
-            self.log.failure("looking for Sites among the listening ports failed; it is tried again")
+            self.log.failure("a reporter cannot be started; the service runs without it")
+            return False
+        return True
+
+    def _stopped(self, reporter: Reporter) -> Deferred[None]:
+        stopped = maybeDeferred(reporter.stopService)
+        return stopped.addErrback(lambda failure: self.log.failure("a reporter cannot be stopped", failure))
+
+    def _begin_search(self) -> None:
+        if self.running and self._search is None:
+            self._search = LoopingCall(self._instrument, listening_sites, self._reactor)
+            self._search.clock = self._reactor
+            self._search.start(SEARCH)
+
+    def _instrument(self, find: Callable[[Any], Iterable[Site]], where: Any) -> None:
+        try:
+            instrument_sites(find(where), self._registry)
+        except Exception:
+            if not self._troubled:  # the search would say it again and again
+                self._troubled = True
+                self.log.failure("some Sites cannot be instrumented; the service runs without that")
 
 
 def measured(service: Any, options: MetricsOptionMixin, registry: MetricsRegistry | None = None) -> Any:
     """``service``, measured as ``options`` say: in a MeasuredService, or as it is where they name no backend.
 
-    ``registry`` is the application's own, whose metrics are reported as well.
+    ``registry`` is the application's own, whose metrics are reported as well. What is wrong with the options only as a
+    whole, or with the environment, ends the program with one line: twistd has done its parsing by now.
     """
     registry = MetricsRegistry() if registry is None else registry
-    reporters = options.reporters(registry)
+    try:
+        reporters = options.reporters(registry)
+    except UsageError as error:
+        raise SystemExit(str(error)) from None
     return MeasuredService(service, registry, reporters) if reporters else service
 
 
@@ -204,17 +259,58 @@ class Options(UsageOptions, MetricsOptionMixin):
         for name, plugin in sorted(self.plugins.items()):
             yield name, None, lambda plugin=plugin: plugin.options(), plugin.description
 
+    # What a plugin asks of its parent's options, or tells them, is meant for twistd's: carbon's sets the pidfile.
+
+    def __missing__(self, key: str) -> Any:
+        if self.parent is None:
+            raise KeyError(key)
+        return self.parent[key]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (self.parent is not None and key in self.parent)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self.parent is None or super().__contains__(key):
+            super().__setitem__(key, value)
+        else:
+            self.parent[key] = value
+
     def postOptions(self) -> None:
         if (self.subCommand is None) == (self["python"] is None):
             raise UsageError("name one plugin to run, such as web, or --python=app.tac (twistd --help lists plugins)")
+        if self["python"] is not None:
+            _check_readable(self["python"])
         if not self.reporters(MetricsRegistry()):
-            raise UsageError("nowhere to report to: give --metrics-graphite=tcp:HOST:2003")
+            raise UsageError(
+                "nowhere to report to: give --metrics-graphite=tcp:HOST:2003 or --metrics-hosted-graphite-key-file=FILE"
+            )
 
 
 def makeService(options: Options) -> Any:
     """The service of the plugin or .tac file that ``options`` name, measured."""
     if options.subCommand is None:
-        service = IService(loadApplication(options["python"], "python"))
+        service = _service_in(options)
     else:
         service = options.plugins[options.subCommand].makeService(options.subOptions)
     return measured(service, options)
+
+
+def _service_in(options: Options) -> Any:
+    """The service of the .tac file; the user and group that it wants to run as become twistd's options."""
+    try:
+        application = loadApplication(options["python"], "python")
+    except KeyError as error:
+        if error.args != ("application",):
+            raise
+        raise SystemExit(f"{options['python']} sets no variable named application") from None
+    process = IProcess(application)
+    for name, number in (("uid", process.uid), ("gid", process.gid)):
+        if number is not None and options.get(name) is None:
+            options[name] = number
+    return IService(application)
