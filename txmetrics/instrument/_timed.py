@@ -25,16 +25,19 @@ def timed(timer: Timer) -> Callable[[Callable[P, R]], Callable[P, R]]:
     until that fires or fails, cancelled or not, and a coroutine from its first step to its last. The result is
     never changed: the same value, the same Failure, the same Deferred. An error of the timer's is logged once.
 
-    Stands above ``@inlineCallbacks``; below it, where it would see a bare generator, it raises TypeError.
+    Stands above ``@inlineCallbacks`` and below ``@classmethod``; the other way round it would see a bare generator or
+    nothing that can be called, and raises TypeError.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        name = getattr(function, "__qualname__", repr(function))
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise TypeError(
-                f"{function.__qualname__} is a generator, whose run cannot be timed; "
-                "put @timed above @inlineCallbacks, not below it"
+                f"{name} is a generator, whose run cannot be timed; put @timed above @inlineCallbacks, not below it"
             )
-        care = Care(f"calls of {getattr(function, '__qualname__', function)!s}")
+        if isinstance(function, classmethod | staticmethod):
+            raise TypeError(f"{name} is a {type(function).__name__} already; put @timed below that decorator")
+        care = Care(f"calls of {name}")
         if iscoroutinefunction(function):
 
             @wraps(function)

@@ -1,9 +1,9 @@
 """TimedResource: every request of a Site, measured once, from the root to the last byte.
 
-Twisted Web tells a resource little about a request's end, so the request itself is observed: ``finish`` and
-``render`` are shadowed on the instance, and ``notifyFinish`` has the last word. The wrapper stands at the root only.
-On its first segment it walks the rest of the tree and hands back the resource that was really meant, so that
-Twisted Web sees the same resource (its encoders, its HEAD) as without the wrapper.
+Twisted Web tells a resource little about a request's end, so the request itself is observed: methods of it are
+shadowed on the instance, and ``notifyFinish`` has the last word. The wrapper stands at the root only. On its first
+segment it walks the rest of the tree and hands back the resource that was really meant, so that Twisted Web sees
+the same resource (its encoders, its HEAD) as without the wrapper.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource, _IEncodingResource, getChildForRequest
-from zope.interface import alsoProvides, implementer
+from twisted.web.resource import IResource, getChildForRequest
+from zope.interface import alsoProvides, implementer, providedBy
 
 from txmetrics.instrument._care import Care
+from txmetrics.metrics import Counter
 from txmetrics.registry import MetricsRegistry, Scope
 
 __all__ = ["TimedResource"]
@@ -47,9 +48,10 @@ class TimedResource:
 
     Under ``name`` (``http``) the registry gets, for each request exactly once: ``requests``, a timer of the total time,
     from the complete request to the call of ``finish`` (or the loss of the connection); ``blocking``, a timer of
-    how long finding and rendering the resource held the reactor; ``active``, a gauge of the requests that are not
-    finished; ``status.2xx`` .. ``status.5xx``; ``aborted`` for clients that went away, which have no status;
-    ``upgrades`` for websockets, whose handshake is the request; ``bytes_sent``, body bytes after compression.
+    how long finding and rendering the resource held the reactor, at most until ``finish``; ``active``, a gauge of the
+    requests that are not finished, those that ask for a websocket left out; ``status.2xx`` .. ``status.5xx``;
+    ``aborted`` for clients that went away, which have no status; ``upgrades`` for websockets, whose handshake is the
+    request; ``bytes_sent``, body bytes after compression.
 
     A request of ``*`` (``OPTIONS *``) never reaches a resource, and so is not measured. An error in the measuring is
     logged once, counted under ``measuring_errors`` and never reaches the request. A wrapper inside another one
@@ -60,8 +62,7 @@ class TimedResource:
         self._root = root
         self._metrics = _Metrics(registry.scope(name))
         self._care = Care("HTTP requests", self._metrics.measuring_errors)
-        if _IEncodingResource.providedBy(root):
-            alsoProvides(self, _IEncodingResource)
+        alsoProvides(self, providedBy(root))  # Twisted Web asks it whether the answers are to be encoded
 
     @property
     def isLeaf(self) -> bool:
@@ -69,12 +70,14 @@ class TimedResource:
 
     def __getattr__(self, name: str) -> Any:
         """``putChild``, ``children``, ``getEncoder`` and all else are the root's."""
-        return getattr(self._root, name)
+        return getattr(object.__getattribute__(self, "_root"), name)  # a copy in the making has none yet
+
+    def __repr__(self) -> str:
+        """The root's, for Twisted Web quotes it in its error pages."""
+        return repr(self._root)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        observation = self._observe(request)
-        if observation is not None:
-            observation.time_render()
+        self._observe(request)
         return getChildForRequest(self._root.getChildWithDefault(name, request), request)
 
     def render(self, request: Any) -> Any:
@@ -85,9 +88,12 @@ class TimedResource:
             return self._root.render(request)
 
     def _observe(self, request: Any) -> _Observation | None:
-        """Begin to measure ``request``, unless that was begun before."""
+        """Begin to measure ``request``, unless that was begun before.
+
+        The copy of a request that a distrib.ResourcePublisher gets, which has no channel, never tells its end.
+        """
         with self._care:
-            if _MARK not in request.__dict__:
+            if _MARK not in request.__dict__ and hasattr(request, "channel"):
                 return _Observation(request, self._metrics, self._care)
         return None
 
@@ -101,87 +107,106 @@ class _Observation:
         self._care = care
         self._start = metrics.now()
         self._finished: float | None = None
+        self._renders = 0
         self._blocking = True
         self._ended = False
+        self._active = 0 if _asks_for_websocket(request) else 1
         self._shadowed: dict[str, Any] = {}
-        self._finish = self._shadow("finish", self._stamp)
         request.__dict__[_MARK] = True
-        metrics.count_active(+1)
-        request.notifyFinish().addCallbacks(self._end, self._abort)
-
-    def time_render(self) -> None:
-        """Measure the request's own ``render``, for a resource that is not ours to wrap."""
-
-        def timed_render(resource: Any) -> Any:
-            with self:
-                return render(resource)
-
-        with self._care:
-            render = self._shadow("render", timed_render)
+        with care:
+            metrics.count_active(self._active)
+        self._notification = request.notifyFinish().addCallbacks(self._end, self._abort)
+        self._finish = self._shadow("finish", self._timed_finish)
+        self._render = self._shadow("render", self._timed_render)
+        self._state = self._shadow("getStateToCopyFor", self._state_to_copy)
 
     def _shadow(self, name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
-        """Put ``ours`` before a method of this one request; returns the method."""
+        """Put ``ours``, a method of this object, before one of this one request; returns the request's."""
         method: Callable[..., Any] = getattr(self._request, name)
         self._shadowed[name] = self._request.__dict__.get(name)
         setattr(self._request, name, ours)
         return method
 
-    def _unshadow(self) -> None:
-        """Leave the request as it was; a shadow that stayed would keep it alive until the next collection."""
+    def _lift_shadows(self, attributes: dict[str, Any]) -> None:
+        """Leave the request's attributes, or a copy of them, as they were."""
         for name, before in self._shadowed.items():
+            if getattr(attributes.get(name), "__self__", None) is not self:
+                continue  # somebody else's lies upon ours
             if before is None:
-                self._request.__dict__.pop(name, None)
+                del attributes[name]
             else:
-                setattr(self._request, name, before)
+                attributes[name] = before
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *raised: object) -> None:
-        with self._care:
-            self._blocked(self._metrics.now())
-            if not self._ended and _upgraded(self._request):
-                self._metrics.upgrades.inc()
-                self._over(self._metrics.now())
-
-    def _stamp(self) -> None:
+    def _timed_finish(self) -> Any:
         # Before, not after: finishing also serves the next request of a pipeline, which is not ours.
         if self._finished is None:
             with self._care:
                 self._finished = self._metrics.now()
-        self._finish()
+        return self._finish()
+
+    def _timed_render(self, resource: Any) -> Any:
+        with self:
+            return self._render(resource)
+
+    def _state_to_copy(self, issuer: Any) -> Any:
+        """What a distrib.ResourceSubscription sends to another process; nothing of ours can travel."""
+        state = self._state(issuer)
+        self._lift_shadows(state)
+        state["notifications"] = [each for each in state["notifications"] if each is not self._notification]
+        return state
+
+    def __enter__(self) -> None:
+        self._renders += 1  # a resource may render another one, at once or later
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        self._renders -= 1
+        if self._renders or kind is not None:
+            return  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
+        with self._care:
+            self._release()
+        with self._care:
+            if not self._ended and _upgraded(self._request):
+                self._over(self._metrics.upgrades)
 
     def _end(self, result: object) -> None:
         with self._care:
-            now = self._metrics.now()
-            self._blocked(now)
-            if self._over(now if self._finished is None else self._finished):
-                counter = self._metrics.statuses.get(self._request.code // 100)
-                if counter is not None:
-                    counter.inc()
+            self._over(self._metrics.statuses.get(self._request.code // 100))
 
     def _abort(self, reason: Failure) -> None:
         with self._care:
-            self._blocked(self._metrics.now())
-            if self._over(self._metrics.now()):
-                self._metrics.aborted.inc()
+            self._over(self._metrics.aborted)
 
-    def _blocked(self, now: float) -> None:
-        """The request gives the reactor back; in the case of an exception in getChild, at its end."""
+    def _over(self, outcome: Counter | None) -> None:
+        """Record the end, once; what one metric cannot take does not keep the others from it."""
+        if self._ended:
+            return
+        self._ended = True
+        self._lift_shadows(self._request.__dict__)  # one that stayed would keep the request until the next collection
+        with self._care:
+            self._metrics.count_active(-self._active)
+        with self._care:
+            self._release()
+        with self._care:
+            self._metrics.requests.add(self._seconds())
+        with self._care:
+            self._metrics.bytes_sent.inc(self._request.sentLength)
+        if outcome is not None:
+            with self._care:
+                outcome.inc()
+
+    def _release(self) -> None:
+        """The request gives the reactor back."""
         if self._blocking:
             self._blocking = False
-            self._metrics.blocking.add(now - self._start)
+            self._metrics.blocking.add(self._seconds())
 
-    def _over(self, now: float) -> bool:
-        """Record the total; whether that had not been done before."""
-        if self._ended:
-            return False
-        self._ended = True
-        self._unshadow()
-        self._metrics.count_active(-1)
-        self._metrics.requests.add(now - self._start)
-        self._metrics.bytes_sent.inc(self._request.sentLength)
-        return True
+    def _seconds(self) -> float:
+        """From the start until ``finish`` was called, or until now."""
+        return (self._metrics.now() if self._finished is None else self._finished) - self._start
+
+
+def _asks_for_websocket(request: Any) -> bool:
+    return any(b"websocket" in each.lower() for each in request.requestHeaders.getRawHeaders(b"upgrade", ()))
 
 
 def _upgraded(request: Any) -> bool:
@@ -189,8 +214,7 @@ def _upgraded(request: Any) -> bool:
 
     Twisted's own implementation then replaces the channel's ``dataReceived``, autobahn takes its transport away.
     """
-    upgrade = request.getHeader(b"upgrade")
-    if upgrade is None or upgrade.lower() != b"websocket" or request.finished:
+    if request.finished or request.clientproto == b"HTTP/2":
         return False
     channel = request.channel
     return channel is not None and (channel.transport is None or "dataReceived" in vars(channel))
