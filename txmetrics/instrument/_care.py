@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 from twisted.logger import Logger
 
 from txmetrics.metrics import Counter
 
 __all__ = ["Care"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class Care:
-    """Guards one piece of instrumentation: ``with care: counter.inc()`` raises no Exception.
+    """Guards one piece of instrumentation: ``care.attempt(counter.inc)`` raises no Exception.
 
     ``what`` names it in the log; ``errors`` counts what went wrong.
     """
@@ -21,13 +27,12 @@ class Care:
         self._what = what
         self.errors = Counter() if errors is None else errors
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        if not self.errors.count:
-            self.log.failure("measuring {what} failed; from now on such failures are only counted", what=self._what)
-        self.errors.inc()
-        return True
+    def attempt(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """What ``function`` returns, None if it raises an Exception."""
+        try:
+            return function(*args, **kwargs)
+        except Exception:
+            if not self.errors.count:
+                self.log.failure("measuring {what} failed; from now on such failures are only counted", what=self._what)
+            self.errors.inc()
+            return None

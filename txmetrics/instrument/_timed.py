@@ -82,11 +82,13 @@ class _Run:
     def __init__(self, timer: Timer, care: Care) -> None:
         self._timer = timer
         self._care = care
-        with care:
-            self._start = timer.now()
+        self._start = care.attempt(timer.now)
 
     def end(self) -> None:
-        with self._care:
+        self._care.attempt(self._record)
+
+    def _record(self) -> None:
+        if self._start is not None:
             self._timer.add(self._timer.now() - self._start)
 
     def passing(self, result: Any) -> Any:

@@ -92,9 +92,11 @@ class TimedResource:
 
         The copy of a request that a distrib.ResourcePublisher gets, which has no channel, never tells its end.
         """
-        with self._care:
-            if _MARK not in request.__dict__ and hasattr(request, "channel"):
-                return _Observation(request, self._metrics, self._care)
+        return self._care.attempt(self._begin, request)
+
+    def _begin(self, request: Any) -> _Observation | None:
+        if _MARK not in request.__dict__ and hasattr(request, "channel"):
+            return _Observation(request, self._metrics, self._care)
         return None
 
 
@@ -113,8 +115,7 @@ class _Observation:
         self._active = 0 if _asks_for_websocket(request) else 1
         self._shadowed: dict[str, Any] = {}
         request.__dict__[_MARK] = True
-        with care:
-            metrics.count_active(self._active)
+        care.attempt(metrics.count_active, self._active)
         self._notification = request.notifyFinish().addCallbacks(self._end, self._abort)
         self._finish = self._shadow("finish", self._timed_finish)
         self._render = self._shadow("render", self._timed_render)
@@ -140,8 +141,7 @@ class _Observation:
     def _timed_finish(self) -> Any:
         # Before, not after: finishing also serves the next request of a pipeline, which is not ours.
         if self._finished is None:
-            with self._care:
-                self._finished = self._metrics.now()
+            self._finished = self._care.attempt(self._metrics.now)
         return self._finish()
 
     def _timed_render(self, resource: Any) -> Any:
@@ -162,19 +162,16 @@ class _Observation:
         self._renders -= 1
         if self._renders or kind is not None:
             return  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
-        with self._care:
-            self._release()
-        with self._care:
-            if not self._ended and _upgraded(self._request):
+        if not self._ended:
+            self._care.attempt(self._release)
+            if self._care.attempt(_upgraded, self._request):
                 self._over(self._metrics.upgrades)
 
     def _end(self, result: object) -> None:
-        with self._care:
-            self._over(self._metrics.statuses.get(self._request.code // 100))
+        self._over(self._care.attempt(self._status))
 
     def _abort(self, reason: Failure) -> None:
-        with self._care:
-            self._over(self._metrics.aborted)
+        self._over(self._metrics.aborted)
 
     def _over(self, outcome: Counter | None) -> None:
         """Record the end, once; what one metric cannot take does not keep the others from it."""
@@ -182,17 +179,22 @@ class _Observation:
             return
         self._ended = True
         self._lift_shadows(self._request.__dict__)  # one that stayed would keep the request until the next collection
-        with self._care:
-            self._metrics.count_active(-self._active)
-        with self._care:
-            self._release()
-        with self._care:
-            self._metrics.requests.add(self._seconds())
-        with self._care:
-            self._metrics.bytes_sent.inc(self._request.sentLength)
+        attempt, metrics = self._care.attempt, self._metrics
+        attempt(metrics.count_active, -self._active)
+        attempt(self._release)
+        attempt(self._total)
+        attempt(self._sent)
         if outcome is not None:
-            with self._care:
-                outcome.inc()
+            attempt(outcome.inc)
+
+    def _total(self) -> None:
+        self._metrics.requests.add(self._seconds())
+
+    def _sent(self) -> None:
+        self._metrics.bytes_sent.inc(self._request.sentLength)
+
+    def _status(self) -> Counter | None:
+        return self._metrics.statuses.get(self._request.code // 100)
 
     def _release(self) -> None:
         """The request gives the reactor back."""
