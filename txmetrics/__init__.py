@@ -49,3 +49,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return import_module(f"txmetrics.{name}")
     raise AttributeError(f"module 'txmetrics' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -69,13 +69,15 @@ def hosted_graphite(
     HostedGraphite adds a second value to a first one instead of replacing it, nothing is ever sent twice: a chunk
     that was cut off by a lost connection is dropped and counted. The rest is as for ``graphite``.
     """
-    api_key = api_key if isinstance(api_key, Secret) else Secret(api_key)
-    key = api_key
+    try:
+        key = api_key if isinstance(api_key, Secret) else Secret(api_key)
+    finally:
+        del api_key  # a verbose traceback shows the variables of a function
     check_endpoint(endpoint)
     _wire(check_prefix(prefix), dialect, durations)
 
     def open_backend(reactor: Any) -> Backend:
-        if endpoint.startswith("tcp:"):
+        if endpoint.lower().startswith("tcp:"):
             _log.warn("{endpoint} is not encrypted: the API key is sent in clear", endpoint=endpoint)
         target = clientFromString(reactor, endpoint)
         delivery = Stream(reactor, target, endpoint, frame=key.before_each_line, resend=False)
@@ -88,15 +90,20 @@ def check_endpoint(text: str) -> str:
     """Return ``text`` if it is a client endpoint string; ValueError says what is wrong with it otherwise."""
     try:
         clientFromString(MemoryReactorClock(), text)
-    except ImportError:
-        raise ValueError(f"{text!r} needs TLS: pip install 'txmetrics[tls]'") from None
+    except (ImportError, NameError):  # NameError is how Twisted's tls: says that pyOpenSSL is not there
+        raise ValueError(f"{text!r} needs TLS: pip install 'twisted[tls]'") from None
+    except TypeError:  # its text is about the parameters of a function of Twisted's
+        raise ValueError(f"{text!r} is no endpoint such as tcp:127.0.0.1:2003") from None
     except Exception as error:
-        raise ValueError(f"{text!r} is no endpoint such as tcp:127.0.0.1:2003 ({error})") from None
+        reason = str(error) or str(error.__context__ or type(error).__name__)
+        raise ValueError(f"{text!r} is no endpoint such as tcp:127.0.0.1:2003 ({reason})") from None
     return text
 
 
 def check_prefix(prefix: str) -> str:
     """Return ``prefix`` if, filled in, it can stand before a name; ValueError says why not otherwise."""
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix {prefix!r} is a {type(prefix).__name__}, not a string")
     unknown = set(re.findall(r"\{[^}]*\}", prefix)) - {"{host}", "{pid}"}
     if unknown:
         raise ValueError(f"prefix {prefix!r} has {min(unknown)}; only {{host}} and {{pid}} are filled in")

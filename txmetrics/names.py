@@ -1,8 +1,8 @@
 """Which names a Graphite path can carry: checked at the door, never repaired behind the user's back.
 
-The alphabet is what carbon, carbon-c-relay and HostedGraphite all store unchanged. White space ends a name on
-the wire, ``;`` turns the rest into tags, ``* ? [ ] { }`` are patterns in every query, and everything outside
-ASCII is rewritten by one relay or another.
+The alphabet is what carbon stores unchanged. White space ends a name on the wire, ``;`` turns the rest into tags,
+``* ? [ ] { }`` are patterns in every query, and everything outside ASCII is rewritten by one relay or another.
+(Letters, digits, ``_ - : #`` are safe everywhere; carbon-c-relay writes the others as ``_``.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_PART = 120
 """Longest part between two dots: a part becomes a file name, which may have 255 bytes."""
 
 MAX_PATH = 1024
-"""Longest whole path, prefix included."""
+"""Longest name, and longest prefix before it: together still far from the 16,384 bytes of carbon's lines."""
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_:%@#+-]")
 _PATH = re.compile(r"[A-Za-z0-9_:%@#+-]+(?:\.[A-Za-z0-9_:%@#+-]+)*")
@@ -23,7 +23,7 @@ _REMEDY = "use letters, digits and _ : % @ # + - with single dots between the pa
 
 
 def check(path: str, what: str = "metric name") -> str:
-    """Return ``path`` if a Graphite path can carry it, unchanged.
+    """Return ``path`` if a Graphite path can carry it, unchanged (as a plain str, whatever kind of str it is).
 
     Raises ValueError (TypeError for what is no string) with one sentence that shows the offending part.
     """
@@ -39,7 +39,7 @@ def check(path: str, what: str = "metric name") -> str:
                 f"{what} {path[:40]!r}... has a part of {len(part)} characters, {part[:40]!r}...; "
                 f"at most {MAX_PART} are allowed between two dots"
             )
-    return path
+    return str.__str__(path)
 
 
 def _fault(path: str) -> str:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
 
+from zope.interface import implementer
+
 from txmetrics import names
 from txmetrics.clock import SYSTEM, Clock
+from txmetrics.interfaces import ISource
 from txmetrics.metrics import Counter, Gauge, Histogram, Meter, Timer, Window
 from txmetrics.snapshot import Reading
 
@@ -20,6 +23,7 @@ Metric: TypeAlias = Counter | Gauge | Histogram | Meter | Timer
 M = TypeVar("M", Counter, Gauge, Histogram, Meter, Timer)
 
 
+@implementer(ISource)
 class MetricsRegistry:
     """Keeps metrics by name; asking for a name makes the metric if it is not there yet.
 
@@ -40,7 +44,7 @@ class MetricsRegistry:
 
     def gauge(self, name: str, tell: Callable[[], object] | None = None) -> Gauge:
         """The gauge ``name``. With ``tell``, a new gauge that calls it; ValueError if ``name`` is taken."""
-        if tell is not None and name in self._metrics:
+        if tell is not None and isinstance(self._metrics.get(name), Gauge):
             raise ValueError(f"{name!r} exists already; unregister it to give it another callable")
         return self._make(name, Gauge, lambda: Gauge(tell))
 
@@ -104,7 +108,8 @@ class MetricsRegistry:
     def _make(self, name: str, kind: type[M], make: Callable[[], M]) -> M:
         metric = self._metrics.get(name)
         if metric is None:
-            metric = self._metrics[names.check(name)] = make()
+            name = names.check(name)
+            metric = self._metrics[name] = make()
             if self._order is not None:
                 self._order.append(name)
         elif metric.__class__ is not kind:
@@ -115,6 +120,7 @@ class MetricsRegistry:
         return metric
 
 
+@implementer(ISource)
 class Reader:
     """One visitor of a registry: each ``collect`` tells the interval since this reader's last one.
 
@@ -137,7 +143,8 @@ class Reader:
                 yield metric.read(name)
         if seen < len(self._windows):
             metrics = self._registry._metrics
-            self._windows = {name: self._windows[name] for name in self._windows if name in metrics}
+            windows = self._windows.items()
+            self._windows = {name: window for name, window in windows if metrics.get(name) is window.histogram}
 
     def _window(self, name: str, histogram: Histogram) -> Window:
         window = self._windows.get(name)
@@ -182,4 +189,6 @@ class Scope:
         return self._registry.clock
 
     def _full(self, name: str) -> str:
+        if not isinstance(name, str):
+            names.check(name)  # raises
         return f"{self._prefix}.{name}"

@@ -10,9 +10,9 @@ second it was taken in.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from math import floor, isfinite
+from math import floor, inf, isfinite
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
@@ -22,7 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from txmetrics.interfaces import Chunk, IDelivery, IEncoder, IWire
+from txmetrics.interfaces import Chunk, IDelivery, IWire
 from txmetrics.registry import MetricsRegistry
 from txmetrics.snapshot import CounterReading, GaugeReading, Reading, Unreadable
 
@@ -76,6 +76,9 @@ class Reporter(Service):
         self._report: _Report | None = None
         self._done: Deferred[None] = succeed(None)
         self._last_stamp = 0
+        self._reader = registry.reader()
+        self._collect_until = inf
+        self._stopped: Deferred[None] = succeed(None)
 
     def start_with(self, reactor: Any) -> Reporter:
         """For a script without an Application: start when ``reactor`` runs, stop before it ends."""
@@ -85,60 +88,83 @@ class Reporter(Service):
         return self
 
     def startService(self) -> None:
+        """Begin; during a stop that is still under way, once that is done. Raises what the backend's making does."""
         if self.running:
             return
+        if self._stopped.called:
+            self._open()
         super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Report the last interval, deliver it, and close; the Deferred fires when that is done, or was."""
+        if self.running:
+            super().stopService()
+            if self._stopped.called:
+                self._stopped = Deferred()
+                ensureDeferred(self._close())
+        done: Deferred[None] = Deferred()
+        self._stopped.addCallback(done.callback)
+        return done
+
+    def _open(self) -> None:
         if self._reactor is None:
             from twisted.internet import reactor
 
             self._reactor = reactor
-        self._reader = self._registry.reader()
         self._wire, self._delivery = self._make_backend(self._reactor)
         self._delivery.start()
+        self._collect_until = inf
         self._loop = LoopingCall(self._tick)
         self._loop.clock = self._reactor
         wait = self._interval - self._registry.clock.wall() % self._interval
         self._begin: IDelayedCall = self._reactor.callLater(wait, self._loop.start, self._interval)
 
-    def stopService(self) -> Deferred[None]:
-        """Report the last interval, deliver it, and close. Fires at once if the service does not run."""
-        if not self.running:
-            return succeed(None)
-        super().stopService()
+    async def _close(self) -> None:
         if self._begin.active():
             self._begin.cancel()
         elif self._loop.running:
             self._loop.stop()
-        return ensureDeferred(self._stop())
-
-    async def _stop(self) -> None:
-        deadline = self._reactor.seconds() + STOP
-        await self._done
-        now = int(self._registry.clock.wall())
-        await self._run(max(now, self._last_stamp + 1))
-        await self._delivery.stop(max(0.0, deadline - self._reactor.seconds()))
+        clock = self._registry.clock
+        deadline = clock.tick() + STOP
+        self._collect_until = clock.tick() + STOP / 2
+        try:
+            await self._done
+            await self._run(max(int(clock.wall()), self._last_stamp + 1))
+            await self._delivery.stop(max(0.0, deadline - clock.tick()))
+            if self.running:
+                self._open()
+        except Exception:
+            self.log.failure("the reporter could not be stopped as it should, or not be started again")
+        finally:
+            self._stopped.callback(None)
 
     def _tick(self) -> None:
         """Neither raises nor waits: either would end or stall the LoopingCall."""
-        if self._report is not None:
-            self._skipped += 1
-            return
         # A timer may fire a hair before its time; a late tick still belongs to the slot that it was due in.
-        slot = floor(self._registry.clock.wall() / self._interval + 0.01)
-        self._done = self._run(int(slot * self._interval))
+        wall = self._registry.clock.wall()
+        slot = floor(wall / self._interval + 0.01)
+        stamp = int(slot * self._interval)
+        # The next tick is due at the next boundary, also after a first one that came late.
+        self._loop.starttime = self._reactor.seconds() - max(0.0, wall - slot * self._interval)
+        # A second that was reported already, because the clock was set back, must not get other values now.
+        if self._report is not None or stamp <= self._last_stamp:
+            self._skipped += 1
+        else:
+            self._done = self._run(stamp)
 
     def _run(self, stamp: int) -> Deferred[None]:
         """Report everything, in as many turns as it takes; the Deferred fires after the last and never fails."""
         self._last_stamp = stamp
-        readings = chain(self._own_readings(), self._reader.collect())
         clock = self._registry.clock.tick
-        report = self._report = _Report(readings, self._wire.encoder(stamp), self._delivery.deliver, clock)
+        report = self._report = _Report(self._wire, stamp, self._readings, self._delivery.deliver, clock)
         done: Deferred[None] = Deferred()
 
         def turn() -> None:
             try:
+                if clock() > self._collect_until:
+                    raise TimeoutError("the reactor had no time left for it")
                 finished = report.turn()
-            except Exception:
+            except BaseException:  # the reactor would swallow even a SystemExit, and the crank would stand still
                 self.log.failure("a report broke off; the next one is tried as if nothing had happened")
                 self._broken += 1
                 finished = True
@@ -165,6 +191,9 @@ class Reporter(Service):
                 name=name,
             )
         self._failing = frozenset(report.unreadable)
+
+    def _readings(self) -> Iterator[Reading]:
+        return chain(self._own_readings(), self._reader.collect())
 
     def _own_readings(self) -> Iterator[Reading]:
         """The reporter's and the delivery's own numbers, until now."""
@@ -199,17 +228,16 @@ class _Report:
 
     def __init__(
         self,
-        readings: Iterator[Reading],
-        encoder: IEncoder,
+        wire: IWire,
+        stamp: int,
+        readings: Callable[[], Iterator[Reading]],
         deliver: Callable[[Chunk], None],
         clock: Callable[[], float],
     ) -> None:
-        self._readings = readings
-        self._encoder = encoder
-        self._deliver = deliver
+        self._steps = self._pass(wire, stamp, readings, deliver)
         self._clock = clock
         self.unreadable: dict[str, Exception] = {}
-        self.refused = encoder.refused
+        self.refused: Mapping[str, int] = {}
         self.seconds = self.longest_turn = 0.0
 
     def turn(self) -> bool:
@@ -217,22 +245,26 @@ class _Report:
         start = now = self._clock()
         finished = False
         while not finished and now < start + TURN:
-            finished = self._one()
+            finished = next(self._steps, True)
             now = self._clock()
         self.seconds += now - start
         self.longest_turn = max(self.longest_turn, now - start)
         return finished
 
-    def _one(self) -> bool:
-        """One reading; whether there was none left."""
-        reading = next(self._readings, None)
-        if reading is None:
-            chunk = self._encoder.finish()
-        elif isinstance(reading, Unreadable):
-            self.unreadable[reading.name] = reading.error
-            return False
-        else:
-            chunk = self._encoder.add(reading)
+    def _pass(
+        self, wire: IWire, stamp: int, readings: Callable[[], Iterator[Reading]], deliver: Callable[[Chunk], None]
+    ) -> Iterator[bool]:
+        """Yields False after each reading: this was not the end."""
+        encoder = wire.encoder(stamp)
+        self.refused = encoder.refused
+        for reading in readings():
+            if isinstance(reading, Unreadable):
+                self.unreadable[reading.name] = reading.error
+            else:
+                chunk = encoder.add(reading)
+                if chunk is not None:
+                    deliver(chunk)
+            yield False
+        chunk = encoder.finish()
         if chunk is not None:
-            self._deliver(chunk)
-        return reading is None
+            deliver(chunk)

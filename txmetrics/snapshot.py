@@ -58,7 +58,7 @@ class Distribution:
 
     @property
     def mean(self) -> float:
-        return self.sum / self.count
+        return min(max(self.sum / self.count, self.min), self.max)  # no rounding may lead outside
 
     def quantile(self, q: float) -> float:
         """The smallest value that at least ``q`` (0..1) of all values do not exceed: the nearest rank.

@@ -9,9 +9,8 @@ __all__ = ["Backoff"]
 FIRST = 0.5
 FACTOR = 1.7
 LONGEST = 60.0
-HEALTHY = 10.0
-"""A connection that lived so many seconds was a good one. A mere connect proves nothing: a balancer or a TLS
-terminator without a backend accepts and closes at once."""
+JITTER = 0.25
+"""A wait may be shorter by so much, at most, than the schedule says: more would knock too often at a dead door."""
 
 
 class Backoff:
@@ -20,12 +19,14 @@ class Backoff:
     def __init__(self, random: Callable[[], float]) -> None:
         """``random`` returns numbers in [0, 1)."""
         self._random = random
-        self.failures = 0
+        self._failures = 0
 
-    def failed(self, lived: float = 0.0) -> float:
-        """A connection was not made, or was lost after ``lived`` seconds: how long to wait now, in seconds."""
-        if lived >= HEALTHY:
-            self.failures = 0
-        longest = min(LONGEST, FIRST * FACTOR**self.failures)
-        self.failures = min(self.failures + 1, 32)
-        return longest * (0.5 + 0.5 * self._random())
+    def failed(self) -> float:
+        """A connection was not made, or was lost: how long to wait now, in seconds."""
+        longest = min(LONGEST, FIRST * FACTOR**self._failures)
+        self._failures = min(self._failures + 1, 32)
+        return longest * (1 - JITTER * self._random())
+
+    def reset(self) -> None:
+        """A connection has proved to be a good one."""
+        self._failures = 0

@@ -52,7 +52,8 @@ class Connection(Protocol):
             self.handshakeCompleted()
 
     def handshakeCompleted(self) -> None:
-        self._open = True
+        # Twisted 24 says so of a handshake, too, whose certificate it has just refused.
+        self._open = not getattr(self.transport, "disconnecting", False)
         if self.writable:
             self._owner.ready(self)
 

@@ -16,7 +16,8 @@ class Secret:
     __slots__ = ("__value",)
 
     def __init__(self, value: str) -> None:
-        self.__value = value.encode("ascii", "replace")
+        self.__value = value.encode("ascii", "replace") if isinstance(value, str) else b""
+        del value  # a verbose traceback shows the variables of a function
         if not re.fullmatch(rb"[A-Za-z0-9_-]+", self.__value):
             raise ValueError("the API key is empty or no key: it is one word of letters, digits, - and _")
 

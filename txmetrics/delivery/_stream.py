@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txmetrics.delivery._connection import Connection
 from txmetrics.delivery._connector import Connector
 from txmetrics.delivery._outbox import Outbox
 from txmetrics.interfaces import Chunk, IDelivery
@@ -80,11 +81,15 @@ class Stream:
         }
 
     def start(self) -> None:
-        self._connector.start()
+        if self._stopped is None:
+            self._connector.start()
 
     def deliver(self, chunk: Chunk) -> None:
         self._outbox.put(chunk)
-        self._write()
+        if self._stopped is not None and self._stopped.called:
+            self._outbox.drop_all("stopped")
+        else:
+            self._write()
 
     def stop(self, seconds: float) -> Deferred[None]:
         done: Deferred[None] = Deferred()
@@ -118,11 +123,22 @@ class Stream:
             chunk = self._outbox.take()
             if chunk is None:
                 return
-            data = self._frame(chunk.data)
+            try:
+                data = self._frame(chunk.data)
+                connection.write(data)
+            except Exception as error:
+                self._failed_to_write(connection, error)
+                return
             self._bytes_written += len(data)
-            connection.write(data)
             if connection.writable:
                 self._outbox.settle()
+
+    def _failed_to_write(self, connection: Connection, error: Exception) -> None:
+        """Whatever is wrong with the chunk or the connection, try again with neither of them."""
+        # Only the kind of the error: its text and its traceback may show what ``frame`` adds, an API key.
+        self.log.error("writing to {where} failed ({kind})", where=self._where, kind=type(error).__name__)
+        self._outbox.drop_in_flight("not_written")
+        connection.abort()
 
     def _wind_down(self) -> None:
         """One step nearer to the end; called whenever something has changed after ``stop``."""

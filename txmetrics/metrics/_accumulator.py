@@ -12,7 +12,7 @@ from array import array
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from math import fsum, hypot, isfinite, sqrt
+from math import copysign, fsum, hypot, inf, isfinite, sqrt
 from sys import byteorder
 
 from txmetrics.snapshot import Distribution
@@ -25,17 +25,30 @@ _ROUND = 1 << (_DROPPED - 1)
 _NEGATIVE = 1 << (31 - _DROPPED)  # the sign bit of a bucket's key
 
 
-def add_up(total: float, error: float, values: Iterable[float]) -> tuple[float, float]:
-    """Add ``values`` to a sum kept as ``total`` + ``error``, so that ``total`` stays correctly rounded.
+def add_up(parts: tuple[float, ...], values: Iterable[float]) -> tuple[float, ...]:
+    """Add ``values`` to an exact sum, kept as parts of which the first is the sum, correctly rounded.
 
-    A sum beyond the largest double becomes an infinity; nothing is raised.
+    The next part is what the first one lacks, and so on (Shewchuk's expansion); there are seldom more than two. A
+    sum that leaves the doubles on the way becomes an infinity and stays one; nothing is raised.
     """
-    parts = (total, error, *values)
+    if parts and not isfinite(parts[0]):
+        return parts
+    rest = (*parts, *values)
+    exact: list[float] = []
     try:
-        rounded = fsum(parts)
+        while part := fsum(rest):
+            if not isfinite(part):
+                return (part,)
+            exact.append(part)
+            rest = (*rest, -part)
     except OverflowError:
-        return sum(parts), 0.0
-    return rounded, fsum((*parts, -rounded)) if isfinite(rounded) else 0.0
+        return (copysign(inf, sum(rest)),)
+    return tuple(exact) or (0.0,)
+
+
+def _mean(total: float, count: int, low: float, high: float) -> float:
+    """No rounding (or infinite total) leads outside of the values, so that equal ones do not deviate."""
+    return min(max(total / count, low), high)
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:
@@ -91,43 +104,46 @@ class Accumulator:
 def _exactly(values: list[float]) -> Distribution:
     """The distribution of ``values``, which ascend."""
     count = len(values)
-    total, _ = add_up(0.0, 0.0, values)
-    stddev = _sample_stddev(_deviation(values, total / count), count)
+    total = add_up((), values)[0]
+    mean = _mean(total, count, values[0], values[-1])
+    stddev = _sample_stddev(_deviation(values, mean), count)
     return Distribution(count, total, values[0], values[-1], stddev, values)
 
 
 class _Sketch:
     """Counts by bucket, and the moments that buckets would blur."""
 
-    __slots__ = ("_buckets", "_count", "_deviation", "_error", "_max", "_min", "_total")
+    __slots__ = ("_buckets", "_count", "_deviation", "_max", "_min", "_sum")
 
     def __init__(self) -> None:
         self._buckets: Tally[int] = Tally()
         self._count = 0
-        self._total = self._error = 0.0
-        self._min, self._max = float("inf"), float("-inf")
+        self._sum: tuple[float, ...] = ()
+        self._min, self._max = inf, -inf
         self._deviation = 0.0
 
     def add(self, values: array[float]) -> None:
         halves = memoryview(values).cast("B").cast("I")[_UPPER_HALF::2].tolist()
         self._buckets.update([(half + _ROUND) >> _DROPPED for half in halves])
-        total, error = add_up(0.0, 0.0, values)
-        deviation = _deviation(values, total / len(values))
-        self._add_moments(len(values), total, error, min(values), max(values), deviation)
+        count, low, high = len(values), min(values), max(values)
+        total = add_up((), values)
+        deviation = _deviation(values, _mean(total[0], count, low, high))
+        self._add_moments(count, total, low, high, deviation)
 
     def merge(self, other: _Sketch) -> None:
         self._buckets.update(other._buckets)
-        self._add_moments(other._count, other._total, other._error, other._min, other._max, other._deviation)
+        self._add_moments(other._count, other._sum, other._min, other._max, other._deviation)
 
-    def _add_moments(self, count: int, total: float, error: float, low: float, high: float, deviation: float) -> None:
+    def _add_moments(self, count: int, total: tuple[float, ...], low: float, high: float, deviation: float) -> None:
         """Chan, Golub and LeVeque's merging of variances, on roots so that nothing overflows."""
         if self._count:
-            distance = total / count - self._total / self._count
+            mean = _mean(self._sum[0], self._count, self._min, self._max)
+            distance = _mean(total[0], count, low, high) - mean
             weight = sqrt(self._count * count / (self._count + count))
             deviation = hypot(self._deviation, deviation, distance * weight)
         self._deviation = deviation
         self._count += count
-        self._total, self._error = add_up(self._total, self._error, (total, error))
+        self._sum = add_up(self._sum, total)
         self._min = min(self._min, low)
         self._max = max(self._max, high)
 
@@ -138,4 +154,4 @@ class _Sketch:
         values = memoryview(bits).cast("B").cast("d").tolist()
         ranks = list(accumulate(map(self._buckets.__getitem__, keys)))
         stddev = _sample_stddev(self._deviation, self._count)
-        return Distribution(self._count, self._total, self._min, self._max, stddev, values, ranks)
+        return Distribution(self._count, self._sum[0], self._min, self._max, stddev, values, ranks)

@@ -13,12 +13,14 @@ class Gauge:
     """A value that is set, or one that a callable without arguments tells whenever it is read.
 
     The callable runs in the reactor's thread at every collection and must return at once. A gauge that was
-    never set shows 0.
+    never set shows 0. Raises TypeError for a ``tell`` that cannot be called.
     """
 
     __slots__ = ("_tell", "_value")
 
     def __init__(self, tell: Callable[[], object] | None = None) -> None:
+        if tell is not None and not callable(tell):
+            raise TypeError(f"a gauge is told its value by a callable, not by {tell!r}; use set() for a value")
         self._tell = tell
         self._value: object = 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from math import isfinite
 from weakref import ref
 
 from txmetrics.metrics._accumulator import Accumulator, add_up
@@ -47,25 +48,24 @@ class Histogram:
     NaN and infinities are refused and counted in ``refused``.
     """
 
-    __slots__ = ("_count", "_error", "_life", "_pending", "_refused", "_sum", "_windows")
+    __slots__ = ("_count", "_life", "_pending", "_refused", "_sum", "_windows")
 
     def __init__(self) -> None:
         self._pending: list[float] = []
         self._life = Accumulator(EXACT_IN_A_LIFE)
         self._windows: tuple[ref[Window], ...] = ()
         self._count = 0
-        self._sum = self._error = 0.0
+        self._sum: tuple[float, ...] = (0.0,)
         self._refused = 0
 
     def add(self, value: float) -> None:
         """Take ``value`` in. Raises TypeError for what is no number; NaN and infinities are counted only."""
-        try:
-            if value - value != 0:  # of all numbers, that holds for NaN and the infinities alone
-                float(value)  # and for a timedelta, which is no number
+        if type(value) is not float or value - value != 0:  # of all floats, NaN and the infinities alone
+            number = _double(value)
+            if number is None:
                 self._refused += 1
                 return
-        except TypeError:
-            raise TypeError(f"a histogram takes numbers, not {value!r}") from None
+            value = number
         pending = self._pending
         pending.append(value)
         if len(pending) >= FOLD:
@@ -77,7 +77,7 @@ class Histogram:
         self._fold()
         self._count += other._count
         self._refused += other._refused
-        self._sum, self._error = add_up(self._sum, self._error, (other._sum, other._error))
+        self._sum = add_up(self._sum, other._sum)
         for accumulator in self._accumulators():
             accumulator.merge(other._life)
 
@@ -97,12 +97,11 @@ class Histogram:
     @property
     def sum(self) -> float:
         self._fold()
-        return self._sum
+        return self._sum[0]
 
     @property
     def refused(self) -> int:
         """How many NaNs, infinities and numbers too large for a double were not taken in."""
-        self._fold()
         return self._refused
 
     @property
@@ -152,22 +151,22 @@ class Histogram:
     def _fold(self) -> None:
         if not self._pending:
             return
-        values = self._doubles(self._pending)
+        values = array("d", self._pending)
         self._pending = []
         self._count += len(values)
-        self._sum, self._error = add_up(self._sum, self._error, values)
+        self._sum = add_up(self._sum, values)
         for accumulator in self._accumulators():
             accumulator.extend(values)
 
-    def _doubles(self, numbers: list[float]) -> array[float]:
-        """``numbers`` as doubles; what no double can hold (10**400, a complex) is refused here, the last door."""
-        try:
-            return array("d", numbers)
-        except (OverflowError, TypeError, ValueError):
-            values = array("d")
-            for number in numbers:
-                try:
-                    values.append(number)
-                except (OverflowError, TypeError, ValueError):
-                    self._refused += 1
-            return values
+
+def _double(value: object) -> float | None:
+    """``value`` as a finite double, None if it has none (NaN, 10**400); TypeError if it is no number at all."""
+    try:
+        if issubclass(type(value), str | bytes | bytearray):  # float() would read text
+            raise TypeError
+        number = float(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"a histogram takes numbers, not {value!r}") from None
+    except Exception:  # whatever a number of somebody else's may raise
+        return None
+    return number if isfinite(number) else None

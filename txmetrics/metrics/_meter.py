@@ -3,7 +3,7 @@
 The moving averages are Dropwizard's (``ExponentialMovingAverages``): one tick every 5 s, in phase with the
 meter's creation. The first tick sets a rate to count / 5; each later one adds alpha * (count / 5 - rate), with
 alpha = 1 - exp(-5 / 60 / minutes). Ticks run late, at the next event or reading, and then as many as are due;
-after 9,231 missed ones no average is above 0.0001 of what it was, and all start again from 0.
+after 9,231 missed ones no count, however large, leaves an average above 0.0001, and all are set to 0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MovingAverages:
         self._ticks = ticks
         self.due = self._start + (ticks + 1) * TICK
         if missed >= FORGOTTEN:
-            self._rates = (0.0, 0.0, 0.0)
+            self._rates = self._rates and (0.0, 0.0, 0.0)  # the first tick of all is still to come if it was
         else:
             self._tick((count - self._counted) / TICK)
             for _ in range(missed - 1):

@@ -32,6 +32,13 @@ class Timer(Histogram):
             self._averages.advance(now, self.count)
         super().add(seconds)
 
+    def merge(self, other: Histogram) -> None:
+        """As a histogram does; for the rates, the events of ``other`` happen now."""
+        now = self.now()
+        if now > self._averages.due:
+            self._averages.advance(now, self.count)
+        super().merge(other)
+
     def time(self) -> _Timing:
         """``with timer.time(): ...`` adds how long the block took, also when it raises.
 

@@ -52,8 +52,9 @@ PYFORMANCE: Dialect = {
     MeterReading: {"count": "count", **_PYFORMANCE_RATES},
     HistogramReading: {**_PYFORMANCE_SPREAD, **_PYFORMANCE_TAIL},
     TimerReading: {
-        **_PYFORMANCE_SPREAD,
+        "mean": "avg",
         "sum": "sum",
+        **_PYFORMANCE_SPREAD,
         **_PYFORMANCE_RATES,
         "p50": "50_percentile",
         **_PYFORMANCE_TAIL,

@@ -115,13 +115,13 @@ class _Lines:
 
     def _block(self, reading: Reading) -> tuple[str, int]:
         """The lines of one reading, and how many they are."""
-        table = self._tables.get(reading.__class__)
+        table = self._tables.get(type(reading))
         if table is None:
             self.refused["unreadable"] += 1
             return "", 0
         name, fields, end = reading.name, reading.fields(), self._end
-        if name.__class__ is not str or not 0 < len(name) <= names.MAX_PATH:
-            self.refused["name"] += len(fields)
+        if type(name) is not str or not 0 < len(name) <= names.MAX_PATH:
+            self.refused["name"] += sum(field in fields for field, _, _ in table)
             return "", 0
         name = self._prefix + name
         lines = []
@@ -138,12 +138,13 @@ class _Lines:
 def _number(value: object, factor: int) -> str | None:
     """``value`` times ``factor`` in decimal, None unless that is a finite number that a double can hold."""
     number: Any = value
-    if value.__class__ is not float and value.__class__ is not int:
-        if isinstance(value, str | bytes | bytearray):  # float() would read text
+    kind = type(value)  # not __class__, about which a mock lies
+    if kind is not float and kind is not int:
+        if issubclass(kind, str | bytes | bytearray):  # float() would read text
             return None
         try:
             number = float(number)  # a bool, a Decimal, a numpy scalar
-        except (TypeError, ValueError, ArithmeticError):
+        except Exception:  # whatever somebody else's number may raise
             return None
     number *= factor
     return repr(number) if -float_info.max <= number <= float_info.max else None

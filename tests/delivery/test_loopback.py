@@ -1,0 +1,255 @@
+"""Stream over real sockets on loopback: TCP, TLS and UNIX."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint, clientFromString
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from tests.delivery.certificates import Authority
+from tests.delivery.network import check_books, dropped, until
+from tests.strict import Logged, the_reactor
+from txmetrics.delivery import Secret, Stream
+from txmetrics.interfaces import Chunk
+from txmetrics.testing import GraphiteReceiver, Point
+
+BIG = 64_000
+
+
+@implementer(IHandshakeListener)
+class Peer(Protocol):
+    """Keeps what it is sent, unless its factory wants it to be deaf."""
+
+    def connectionMade(self) -> None:
+        self.factory.peers.append(self)
+        if not ISSLTransport.providedBy(self.transport):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        if self.factory.deaf:
+            self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.received += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.factory.peers.remove(self)
+
+
+class Peers(Factory):
+    """A server: who is connected, and what was received from all of them."""
+
+    protocol = Peer
+    noisy = False
+
+    def __init__(self, deaf: bool = False) -> None:
+        self.deaf = deaf
+        self.peers: list[Peer] = []
+        self.received = b""
+
+
+class Net:
+    """Servers and streams that are closed when the test is over."""
+
+    def __init__(self) -> None:
+        self.reactor = the_reactor()
+        self._ports: list[Any] = []
+        self._streams: list[Stream] = []
+
+    async def serve(self, factory: Any, tls: Any = None) -> int:
+        """Listen on a free port of 127.0.0.1; the answer is the port's number."""
+        if tls is None:
+            endpoint = TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1")
+        else:
+            endpoint = SSL4ServerEndpoint(self.reactor, 0, tls, interface="127.0.0.1")
+        return int((await self.listen(endpoint, factory)).getHost().port)
+
+    async def listen(self, endpoint: Any, factory: Any) -> Any:
+        port = await endpoint.listen(factory)
+        self._ports.append((port, factory))
+        return port
+
+    def stream(self, where: str, **settings: Any) -> Stream:
+        """A stream to `where`, started."""
+        stream = Stream(self.reactor, clientFromString(self.reactor, where), where, **settings)
+        self._streams.append(stream)
+        stream.start()
+        return stream
+
+    async def close(self) -> None:
+        for stream in self._streams:
+            await stream.stop(0.1)
+            check_books(stream)
+        for port, factory in self._ports:
+            await port.stopListening()
+            for peer in list(getattr(factory, "peers", [])):
+                peer.transport.abortConnection()
+
+
+@pytest_twisted.async_yield_fixture
+async def net() -> AsyncIterator[Net]:
+    net = Net()
+    yield net
+    await net.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls") / "trusted")
+
+
+def lines(first: int, last: int) -> Chunk:
+    """One chunk with a line for each number."""
+    data = "".join(f"loop.back.{number} {number}.5 {1_000_000_000 + number}\n" for number in range(first, last))
+    return Chunk(data.encode(), last - first, 0)
+
+
+def points(first: int, last: int) -> list[Point]:
+    return [Point(f"loop.back.{n}", n + 0.5, 1_000_000_000 + n) for n in range(first, last)]
+
+
+def big(number: int) -> Chunk:
+    return Chunk(f"{number:09d}".encode() + b"." * (BIG - 10) + b"\n", 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
+@pytest_twisted.ensureDeferred
+async def test_everything_arrives_in_order_over(net: Net, authority: Authority, tmp_path: Path, kind: str) -> None:
+    """Chunks from before the connection, through it and at its very end are read by the peer, each once."""
+    receiver = GraphiteReceiver()
+    if kind == "unix":
+        await net.listen(UNIXServerEndpoint(net.reactor, str(tmp_path / "socket")), receiver)
+        stream = net.stream(f"unix:{tmp_path}/socket")
+    elif kind == "tls":
+        port = await net.serve(receiver, authority.server("127.0.0.1"))
+        stream = net.stream(f"tls:127.0.0.1:{port}:trustRoots={authority.directory}")
+    else:
+        stream = net.stream(f"tcp:127.0.0.1:{await net.serve(receiver)}")
+    for number in range(0, 20_000, 1000):  # a megabyte, more than a transport takes at once
+        stream.deliver(lines(number, number + 1000))
+    await until(lambda: len(receiver.points) == 20_000)
+    stream.deliver(lines(20_000, 20_001))
+    await stream.stop(5)
+    await until(lambda: len(receiver.points) == 20_001)
+    assert receiver.points == points(0, 20_001)
+    assert receiver.wrong == []
+    assert receiver.connections == 1
+    assert dropped(stream) == {}
+    assert stream.counts["points_written"] == 20_001
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_never_reads_costs_bounded_memory_and_time(net: Net, authority: Authority, tls: bool) -> None:
+    """The outbox drops its oldest beyond its limit, and stop ends at its deadline with everything counted."""
+    peers = Peers(deaf=True)
+    port = await net.serve(peers, authority.server("127.0.0.1") if tls else None)
+    where = f"tls:127.0.0.1:{port}:trustRoots={authority.directory}" if tls else f"tcp:127.0.0.1:{port}"
+    stream = net.stream(where, max_bytes=10 * BIG)
+    await until(lambda: stream.levels["connected"])
+    for number in range(400):  # 25 MB, more than the kernel takes
+        stream.deliver(big(number))
+        await deferLater(net.reactor, 0)
+        assert stream.levels["queued_bytes"] <= 10 * BIG
+    assert stream.levels["queued_points"] == 10
+    begin = net.reactor.seconds()
+    await stream.stop(0.5)
+    assert 0.4 < net.reactor.seconds() - begin < 5
+    assert stream.levels == {"connected": 0, "queued_points": 0, "queued_bytes": 0}
+    assert dropped(stream)["overflow"] > 200
+    assert 0 < dropped(stream)["stopped"] <= 10
+    check_books(stream)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_reads_late_gets_everything(net: Net, authority: Authority, tls: bool) -> None:
+    """Paused in the middle of megabytes, and stopped while paused: the stream drains and then says goodbye."""
+    peers = Peers(deaf=True)
+    port = await net.serve(peers, authority.server("127.0.0.1") if tls else None)
+    where = f"tls:127.0.0.1:{port}:trustRoots={authority.directory}" if tls else f"tcp:127.0.0.1:{port}"
+    stream = net.stream(where, max_bytes=10**8)
+    await until(lambda: stream.levels["connected"])
+    for number in range(200):  # 13 MB
+        stream.deliver(big(number))
+    stopped = stream.stop(20)
+    assert stream.levels["queued_points"] > 0
+    peers.deaf = False
+    peers.peers[0].transport.resumeProducing()
+    await stopped
+    await until(lambda: not peers.peers)
+    assert peers.received == b"".join(big(number).data for number in range(200))
+    assert dropped(stream) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_comes_back_gets_what_waited(net: Net) -> None:
+    """Nobody listens at first; the chunks wait, and arrive over the connection that is made later."""
+    receiver = GraphiteReceiver()
+    port = await net.serve(receiver)
+    await net._ports.pop()[0].stopListening()
+    stream = net.stream(f"tcp:127.0.0.1:{port}")
+    stream.deliver(lines(0, 10))
+    await until(lambda: stream.counts["connection_failures"] == 1)
+    await net.listen(TCP4ServerEndpoint(net.reactor, port, interface="127.0.0.1"), receiver)
+    await until(lambda: len(receiver.points) == 10)
+    assert receiver.points == points(0, 10)
+
+
+@pytest.mark.parametrize("impostor", ["another authority", "another name"])
+@pytest_twisted.ensureDeferred
+async def test_an_impostor_gets_no_byte(
+    net: Net, authority: Authority, tmp_path: Path, logged: Logged, impostor: str
+) -> None:
+    """A wrong certificate ends each attempt before anything is written, the waits grow, one line is logged."""
+    unknown = Authority(tmp_path / "unknown")
+    tls = unknown.server("127.0.0.1") if impostor == "another authority" else authority.server("graphite.example")
+    peers = Peers()
+    port = await net.serve(peers, tls)
+    where = f"tls:127.0.0.1:{port}:trustRoots={authority.directory}"
+    stream = net.stream(where, frame=Secret("canary").before_each_line)
+    stream.deliver(lines(0, 10))
+    begin = net.reactor.seconds()
+    await until(lambda: stream.counts["connection_failures"] == 3)
+    assert net.reactor.seconds() - begin >= 0.9 * 0.75 * (0.5 + 0.85)
+    assert peers.received == b""
+    assert stream.counts["connections"] == 0
+    assert stream.levels == {"connected": 0, "queued_points": 10, "queued_bytes": len(lines(0, 10).data)}
+    assert stream.counts["bytes_written"] == 0
+    assert len([text for text in logged.texts() if f"no connection to {where}" in text]) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_handshake_that_never_ends_does_not_hold_up_a_stop(net: Net) -> None:
+    """The peer speaks no TLS at all: the deadline ends it, and no line has reached the peer."""
+    peers = Peers()
+    stream = net.stream(f"tls:127.0.0.1:{await net.serve(peers)}")
+    stream.deliver(lines(0, 10))
+    await until(lambda: peers.received)
+    await stream.stop(0.2)
+    assert dropped(stream) == {"stopped": 10}
+    assert b"loop.back" not in peers.received
+    await until(lambda: not peers.peers)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_the_peer_resets_is_replaced(net: Net) -> None:
+    """The stream notices, connects anew and goes on."""
+    peers = Peers()
+    stream = net.stream(f"tcp:127.0.0.1:{await net.serve(peers)}")
+    stream.deliver(lines(0, 1))
+    await until(lambda: peers.received.count(b"\n") == 1)
+    peers.peers[0].transport.abortConnection()
+    await until(lambda: not stream.levels["connected"])
+    stream.deliver(lines(1, 2))
+    await until(lambda: peers.received.count(b"\n") == 2)
+    assert peers.received == lines(0, 2).data
+    assert stream.counts["connections"] == 2
