@@ -1,0 +1,198 @@
+"""A timer is a histogram of durations and a meter of events, fed by itself or by a ``with`` block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from types import coroutine
+
+import pytest
+
+from txmetrics.metrics import Meter, Timer
+from txmetrics.testing import FakeReactor
+
+
+@coroutine
+def _pause() -> Generator[None, None, None]:
+    yield
+
+
+def test_durations_are_added_in_seconds() -> None:
+    """What is added is spread like a histogram's values."""
+    timer = Timer(FakeReactor().clock)
+    for seconds in (3, 3, 15):
+        timer.add(seconds)
+    assert (timer.count, timer.sum, timer.mean, timer.stddev) == (3, 21.0, 7.0, 6.928203230275509)
+    assert timer.quantile(0.75) == 15.0
+
+
+def test_a_block_is_timed() -> None:
+    """The time between entering and leaving, on the timer's own clock."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    with timer.time():
+        reactor.advance(0.25)
+    reactor.advance(9)
+    with timer.time():
+        pass
+    assert (timer.count, timer.max, timer.min) == (2, 0.25, 0.0)
+
+
+def test_the_way_to_a_block_is_not_timed() -> None:
+    """The measurement begins when the block is entered, not when it is asked for."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    timing = timer.time()
+    reactor.advance(7)
+    with timing:
+        reactor.advance(1)
+    assert timer.sum == 1.0
+
+
+def test_a_block_that_raises_is_timed_too() -> None:
+    """The exception goes on as it was."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    error = KeyError("k")
+
+    def work() -> None:
+        with timer.time():
+            reactor.advance(2)
+            raise error
+
+    with pytest.raises(KeyError) as caught:
+        work()
+    assert caught.value is error
+    assert (timer.count, timer.sum) == (1, 2.0)
+
+
+def test_blocks_may_nest() -> None:
+    """Each block has a beginning of its own, also on the same timer."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    with timer.time():
+        reactor.advance(1)
+        with timer.time():
+            reactor.advance(2)
+        reactor.advance(4)
+    assert (timer.min, timer.max, timer.count) == (2.0, 7.0, 2)
+
+
+def test_coroutines_may_interleave() -> None:
+    """Blocks that overlap without nesting are each timed from their own beginning to their own end."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+
+    async def work() -> None:
+        with timer.time():
+            await _pause()
+
+    first, second = work(), work()
+    first.send(None)
+    reactor.advance(1)
+    second.send(None)
+    reactor.advance(2)
+    with pytest.raises(StopIteration):
+        first.send(None)
+    assert timer.max == 3.0
+    reactor.advance(8)
+    with pytest.raises(StopIteration):
+        second.send(None)
+    assert (timer.min, timer.max, timer.count) == (3.0, 10.0, 2)
+
+
+def test_a_closed_coroutine_is_timed() -> None:
+    """A block that ends because its coroutine is thrown away has ended."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+
+    async def work() -> None:
+        with timer.time():
+            await _pause()
+
+    cancelled = work()
+    cancelled.send(None)
+    reactor.advance(4)
+    cancelled.close()
+    assert (timer.count, timer.sum) == (1, 4.0)
+
+
+def test_the_rates_are_those_of_a_meter() -> None:
+    """A timer's events have the rates that a meter beside it has, tick by tick."""
+    reactor = FakeReactor()
+    timer, meter = Timer(reactor.clock), Meter(reactor.clock)
+    for step in (0, 1, 5, 0.5, 3.5, 5, 11, 60, 2, 5, 5):
+        reactor.advance(step)
+        timer.add(0.1)
+        meter.mark()
+        fields, expected = timer.read("calls").fields(), meter.read("calls").fields()
+        assert {name: fields[name] for name in expected} == expected
+
+
+def test_many_events_between_two_ticks_are_all_counted() -> None:
+    """Those that are still being collected when a tick is due belong to it."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    for _ in range(1000):
+        timer.add(0.001)
+    reactor.advance(6)
+    timer.add(0.001)
+    assert timer.read("calls").fields()["m1_rate"] == 200.0
+
+
+def test_merged_events_happen_when_they_are_merged() -> None:
+    """They count in the rates of the moment of the merge, not of a tick that was due long before."""
+    reactor = FakeReactor()
+    timer, other = Timer(reactor.clock), Timer(reactor.clock)
+    for _ in range(5):
+        timer.add(1)
+        other.add(2)
+    reactor.advance(9)
+    timer.merge(other)
+    assert timer.read("calls").fields()["m1_rate"] == 1.0
+    assert (timer.count, timer.sum) == (10, 15.0)
+
+
+def test_a_refused_duration_is_no_event() -> None:
+    """A NaN is counted as refused and in no rate."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    timer.add(1)
+    timer.add(math.nan)
+    timer.add(10**400)
+    reactor.advance(5.5)
+    fields = timer.read("calls").fields()
+    assert (fields["count"], fields["m1_rate"], fields["refused"]) == (1, 0.2, 2)
+
+
+def test_an_idle_timer_has_rates_and_no_spread() -> None:
+    """Nothing happened: zeros for what is counted, nothing for what would be a percentile."""
+    assert Timer(FakeReactor().clock).read("calls").fields() == {
+        "count": 0,
+        "sum": 0.0,
+        "m1_rate": 0.0,
+        "m5_rate": 0.0,
+        "m15_rate": 0.0,
+        "mean_rate": 0.0,
+    }
+
+
+def test_a_window_is_about_its_interval() -> None:
+    """A reading through a window has the interval's spread beside the life's count, sum and rates."""
+    reactor = FakeReactor()
+    timer = Timer(reactor.clock)
+    window = timer.window()
+    timer.add(1)
+    first = timer.read("calls", window)
+    timer.add(3)
+    second = timer.read("calls", window)
+    third = timer.read("calls", window)
+    assert [reading.count for reading in (first, second, third)] == [1, 2, 2]
+    assert [reading.spread and reading.spread.max for reading in (first, second, third)] == [1.0, 3.0, None]
+    assert third.sum == 4.0
+
+
+def test_text_is_no_duration() -> None:
+    """As with a histogram, a text is an error that names it."""
+    with pytest.raises(TypeError, match="'2 s'"):
+        Timer(FakeReactor().clock).add("2 s")  # type: ignore[arg-type]
