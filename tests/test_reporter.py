@@ -102,6 +102,21 @@ def make() -> Iterator[Callable[..., Rig]]:
 # When
 
 
+def test_the_backend_is_made_once_and_as_root() -> None:
+    """twistd starts a service in two steps, and what an endpoint reads may be unreadable after the first."""
+    rig = Rig()
+    rig.reporter.privilegedStartService()
+    assert len(rig.streams) == 1
+    assert rig.endpoint.attempts == []
+    rig.start()
+    assert len(rig.streams) == 1
+    rig.advance(10)
+    assert rig.graphite.latest("txmetrics.reports.count") == 0
+    answers = rig.stop()
+    rig.advance(1)
+    assert answers == [None]
+
+
 def test_a_reporter_is_a_service(make: Callable[..., Rig]) -> None:
     """It has what IService asks for, and starts and stops with its parent."""
     rig = make()

@@ -45,10 +45,11 @@ class Backend(NamedTuple):
 class Reporter(Service):
     """An IService that reports ``registry`` to a backend every ``interval`` seconds, and once more on stop.
 
-    ``backend`` is called with the reactor when the service starts (under twistd: after the fork) and opens nothing
-    before. Each reporter reports its own intervals; several on one registry do not disturb each other. What goes
-    wrong in here is logged and counted under ``txmetrics.``, and reaches nobody else. ``stopService`` returns a
-    Deferred that fires once the last interval was delivered, after STOP seconds at the latest.
+    ``backend`` is called with the reactor when the service starts (under twistd: after the fork, before root is given
+    up) and opens nothing by itself. Each reporter reports its own intervals; several on one registry do not disturb
+    each other. What goes wrong in here is logged and counted under ``txmetrics.``, and reaches nobody else.
+    ``stopService`` returns a Deferred that fires once the last interval was delivered, after STOP seconds at the
+    latest.
     ``longest_turn`` is for how many seconds the last report held the reactor at most.
 
     Raises ValueError for an interval under one second: Graphite keeps whole seconds.
@@ -67,6 +68,7 @@ class Reporter(Service):
         """``reactor`` is the running one (IReactorTime and what the endpoint needs); None: the global one."""
         self._registry = registry
         self._make_backend = backend
+        self._backend: Backend | None = None
         self._interval = check_interval(interval)
         self._reactor = reactor
         self._reports = self._skipped = self._broken = self._unreadable = 0
@@ -87,6 +89,11 @@ class Reporter(Service):
         reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
         return self
 
+    def privilegedStartService(self) -> None:
+        """Make the backend while twistd is still root: what its endpoint reads may be root's alone."""
+        super().privilegedStartService()
+        self._backend = self._make()
+
     def startService(self) -> None:
         """Begin; during a stop that is still under way, once that is done. Raises what the backend's making does."""
         if self.running:
@@ -106,12 +113,16 @@ class Reporter(Service):
         self._stopped.addCallback(done.callback)
         return done
 
-    def _open(self) -> None:
+    def _make(self) -> Backend:
         if self._reactor is None:
             from twisted.internet import reactor
 
             self._reactor = reactor
-        self._wire, self._delivery = self._make_backend(self._reactor)
+        return self._make_backend(self._reactor)
+
+    def _open(self) -> None:
+        self._wire, self._delivery = self._backend or self._make()
+        self._backend = None
         self._delivery.start()
         self._collect_until = inf
         self._loop = LoopingCall(self._tick)

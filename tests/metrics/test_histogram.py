@@ -281,6 +281,26 @@ def test_numbers_of_other_kinds_are_taken() -> None:
         assert filled([value]).max == float(value)  # type: ignore[list-item]
 
 
+class _Changing:
+    """A number that is another one later."""
+
+    value = 1.0
+
+    def __sub__(self, other: object) -> float:
+        return 0.0
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def test_a_number_is_taken_as_it_is_now() -> None:
+    """It becomes a double when it is added, not when somebody looks."""
+    histogram, number = Histogram(), _Changing()
+    histogram.add(number)  # type: ignore[arg-type]
+    number.value = 5.0
+    assert (histogram.max, histogram.sum) == (1.0, 1.0)
+
+
 def test_a_sum_beyond_the_largest_double_raises_nothing() -> None:
     """It becomes an infinity and stays one; count, extremes and quantiles go on."""
     huge = 1.7e308
@@ -343,6 +363,15 @@ def test_the_merged_histogram_keeps_its_own() -> None:
     assert (other.count, other.sum, other.refused) == (2, 30.0, 1)
 
 
+def test_merged_sums_are_exact() -> None:
+    """What the rounding of one sum leaves out is there when the other one cancels the rest."""
+    one, other = filled([-1e16]), filled([1e16, 1.0])
+    one.merge(other)
+    assert one.sum == 1.0
+    assert one.distribution is not None
+    assert one.distribution.sum == 1.0
+
+
 def test_merging_an_empty_histogram_changes_nothing() -> None:
     """Neither into an empty one nor into one with values."""
     empty = Histogram()
@@ -351,6 +380,14 @@ def test_merging_an_empty_histogram_changes_nothing() -> None:
     one = filled([1.0, 4.0])
     one.merge(Histogram())
     assert (one.count, one.sum, one.min, one.max) == (2, 5.0, 1.0, 4.0)
+
+
+def test_a_histogram_is_not_merged_with_itself() -> None:
+    """It would count everything twice."""
+    histogram = filled([1.0])
+    with pytest.raises(ValueError, match="with itself"):
+        histogram.merge(histogram)
+    assert histogram.count == 1
 
 
 def test_values_since_a_look_are_merged_too() -> None:

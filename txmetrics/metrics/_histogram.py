@@ -72,7 +72,9 @@ class Histogram:
             self._fold()
 
     def merge(self, other: Histogram) -> None:
-        """Take in everything that ``other`` has seen; ``other`` keeps it."""
+        """Take in everything that ``other``, which keeps it, has seen. Raises ValueError for the histogram itself."""
+        if other is self:
+            raise ValueError("a histogram cannot be merged with itself")
         other._fold()
         self._fold()
         self._count += other._count
