@@ -127,7 +127,7 @@ def test_what_is_checked_can_be_named() -> None:
     with pytest.raises(ValueError, match="prefix 'a b'"):
         check("a b", "prefix")
     with pytest.raises(TypeError, match="prefix 5 is a int"):
-        check(5, "prefix")  # type: ignore[arg-type]
+        check(5, "prefix")
 
 
 @pytest.mark.parametrize("what", [None, 5, b"bytes", ["list"]], ids=repr)
@@ -148,7 +148,7 @@ def test_a_kind_of_string_becomes_a_string() -> None:
         def __str__(self) -> str:
             return "a 1 2\nb"
 
-        __repr__ = __format__ = __str__  # type: ignore[assignment]
+        __repr__ = __format__ = __str__
 
     assert type(check(Name.HITS)) is str
     assert check(Name.HITS) == "hits"

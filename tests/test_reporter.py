@@ -250,7 +250,7 @@ def test_an_interval_that_graphite_cannot_keep_is_refused(seconds: float) -> Non
     with pytest.raises(ValueError, match=r"an interval of .* seconds is too short: Graphite keeps whole seconds"):
         check_interval(seconds)
     with pytest.raises(ValueError, match="is too short"):
-        Reporter(MetricsRegistry(), lambda reactor: None, seconds)  # type: ignore[arg-type,return-value]
+        Reporter(MetricsRegistry(), lambda reactor: None, seconds)
 
 
 # What

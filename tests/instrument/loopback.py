@@ -157,7 +157,7 @@ def answers(received: bytes, method: str = "GET") -> list[Answer]:
     stream = _Stream(received)
     found = []
     while stream.tell() < len(received):
-        response = HTTPResponse(stream, method=method)  # type: ignore[arg-type]  # as much socket as it needs
+        response = HTTPResponse(stream, method=method)  # as much socket as it needs
         response.begin()
         found.append(Answer(response.status, response.read()))
     return found

@@ -72,7 +72,7 @@ def test_an_interrupt_is_no_bad_reading() -> None:
 def test_what_cannot_be_called_is_refused_at_once() -> None:
     """A value given in the place of a callable shows at the making, not in every report after it."""
     with pytest.raises(TypeError, match="not by 5"):
-        Gauge(5)  # type: ignore[arg-type]
+        Gauge(5)
 
 
 def test_any_object_is_shown_unchecked() -> None:

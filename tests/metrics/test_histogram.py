@@ -208,7 +208,7 @@ class _Mute:
 class _Liar(_Mute):
     """Says that it is a float, as the proxies of some libraries do."""
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> type:
         return float
 
@@ -278,7 +278,7 @@ def test_what_is_no_number_is_an_error_that_names_it(what: Any) -> None:
 def test_numbers_of_other_kinds_are_taken() -> None:
     """Whatever is a number and finite becomes a double."""
     for value in (True, 7, Fraction(1, 2), Decimal("2.5")):
-        assert filled([value]).max == float(value)  # type: ignore[list-item]
+        assert filled([value]).max == float(value)
 
 
 class _Changing:
@@ -296,7 +296,7 @@ class _Changing:
 def test_a_number_is_taken_as_it_is_now() -> None:
     """It becomes a double when it is added, not when somebody looks."""
     histogram, number = Histogram(), _Changing()
-    histogram.add(number)  # type: ignore[arg-type]
+    histogram.add(number)
     number.value = 5.0
     assert (histogram.max, histogram.sum) == (1.0, 1.0)
 

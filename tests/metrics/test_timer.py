@@ -195,4 +195,4 @@ def test_a_window_is_about_its_interval() -> None:
 def test_text_is_no_duration() -> None:
     """As with a histogram, a text is an error that names it."""
     with pytest.raises(TypeError, match="'2 s'"):
-        Timer(FakeReactor().clock).add("2 s")  # type: ignore[arg-type]
+        Timer(FakeReactor().clock).add("2 s")

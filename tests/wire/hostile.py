@@ -74,10 +74,10 @@ class OddInt(int):
 
     __str__ = __repr__
 
-    def __mul__(self, other: object) -> str:  # type: ignore[override]
+    def __mul__(self, other: object) -> str:
         return "a string"
 
-    __rmul__ = __mul__  # type: ignore[assignment]
+    __rmul__ = __mul__
 
 
 class Pretender:
@@ -86,7 +86,7 @@ class Pretender:
     def __init__(self, what: type) -> None:
         self._what = what
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> type:
         return self._what
 
@@ -106,7 +106,7 @@ class Untouchable:
     def __eq__(self, other: object) -> bool:
         raise RuntimeError
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class OddName(str):

@@ -300,7 +300,7 @@ def test_encoders_of_one_wire_are_apart() -> None:
 
 def test_a_stamp_is_a_whole_second() -> None:
     """Carbon keeps whole seconds, so a fraction never reaches a line."""
-    encoder = Graphite().encoder(17.9)  # type: ignore[arg-type]
+    encoder = Graphite().encoder(17.9)
     encoder.add(CounterReading("a", 1))
     assert encoder.finish() == Chunk(b"a.count 1 17\n", 1, 17)
 
