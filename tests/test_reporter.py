@@ -690,20 +690,24 @@ def test_a_start_in_answer_to_a_stop(make: Callable[..., Rig]) -> None:
 def test_a_stop_during_a_report_completes_it(make: Callable[..., Rig]) -> None:
     """The interval that is being told is told to its end, and the last one after it."""
     rig = make().start()
-    slow = SlowGauges(rig, 100, READING)
+    slow = SlowGauges(rig, 1200, READING)  # of more than one chunk
     stopped: list[list[None]] = []
     rig.reactor.callLater(10, lambda: stopped.append(rig.stop()))
     rig.advance(10)
     assert stopped == [[None]]
     assert {tuple(rig.stamps(name)) for name in slow.names} == {(10, 11)}
+    stamps = [point.timestamp for point in rig.graphite.points]
+    assert stamps == sorted(stamps)
 
 
-@pytest.mark.parametrize("gauges", [3000, 10_000])
+@pytest.mark.parametrize("gauges", [2000, 10_000])
+@pytest.mark.parametrize("deaf", [False, True])
 def test_a_stop_ends_in_time_however_long_the_collecting_takes(
-    make: Callable[..., Rig], logged: Logged, gauges: int
+    make: Callable[..., Rig], logged: Logged, gauges: int, deaf: bool
 ) -> None:
     """On a busy reactor a report of many turns is broken off at half the time, so that what was told is delivered."""
     rig = make().start()
+    rig.pipe.full = deaf
     slow = SlowGauges(rig, gauges, seconds=0.002)  # and with them everybody else in the same turn
     begin = rig.reactor.seconds()
     answered: list[float] = []
@@ -711,9 +715,9 @@ def test_a_stop_ends_in_time_however_long_the_collecting_takes(
     rig.advance(7)
     assert answered
     assert answered[0] <= STOP + 0.1
-    assert logged.flush(TimeoutError)
-    assert any(rig.stamps(name) for name in slow.names)
-    assert rig.pipe.ended == "ConnectionDone"
+    assert len(logged.flush(TimeoutError)) == 1
+    assert any(rig.stamps(name) for name in slow.names) == (not deaf)
+    assert rig.pipe.ended == ("ConnectionAborted" if deaf else "ConnectionDone")
 
 
 def test_a_graphite_that_never_reads_does_not_hold_up_a_stop(make: Callable[..., Rig]) -> None:

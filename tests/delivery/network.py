@@ -105,6 +105,10 @@ class TLSPipe(Pipe):
     def shake_hands(self) -> None:
         self._protocol.handshakeCompleted()
 
+    def loseConnection(self) -> None:
+        if self.producer is None:
+            super().loseConnection()  # with a producer Twisted's transport waits for that, for ever
+
     def abortConnection(self) -> None:
         if self.ended is not None:
             raise AttributeError("'NoneType' object has no attribute 'shutdown'")  # what Twisted's transport does
@@ -135,7 +139,7 @@ class Attempt:
         made: Pipe = pipe(self._reactor, protocol, peer)
         made.full = full
         protocol.makeConnection(made)
-        if not self.cancelled:
+        if self.waits:
             self.deferred.callback(protocol)
         return made
 

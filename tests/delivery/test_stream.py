@@ -295,6 +295,15 @@ def test_an_outage_is_two_lines_in_the_log(net: Net, logged: Logged) -> None:
     assert all(event["log_level"] in (LogLevel.warn, LogLevel.info) for event in logged.events)
 
 
+def test_trouble_after_a_usual_close_is_told(net: Net, logged: Logged) -> None:
+    """A peer that closed a good connection and closes each new one at once is gone, and not idle."""
+    pipe = net.connect()
+    net.pass_time(60)
+    pipe.lose(ConnectionDone())
+    net.pass_time(100, accept_and_close)
+    assert len(network_log(logged)) == 1
+
+
 def test_each_outage_has_its_two_lines(net: Net, logged: Logged) -> None:
     """The second outage is told like the first."""
     pipe = net.connect()
@@ -452,14 +461,15 @@ def test_an_attempt_that_cannot_be_cancelled_does_not_stop_the_others(net: Net) 
 
 
 def test_a_second_connection_of_one_attempt_is_hung_up(net: Net) -> None:
-    """Happy eyeballs may win twice; one connection is enough."""
+    """Happy eyeballs may win twice; one connection is enough, and only its own handshake counts."""
     net.deliver(1)
-    pipe = net.connect()
-    protocol = net.endpoint.latest._factory.buildProtocol(None)
-    second = Pipe(net.reactor, protocol)
-    protocol.makeConnection(second)
+    pipe = net.connect(pipe=TLSPipe)
+    second = net.endpoint.latest.accept(pipe=TLSPipe)
+    second.shake_hands()
+    assert net.stream.levels["connected"] == 0
     net.pass_time(0.1)
     assert second.ended == "ConnectionAborted"
+    pipe.shake_hands()
     net.deliver(2)
     assert numbers(pipe) == [1, 2]
     assert second.value() == b""
@@ -520,14 +530,16 @@ def test_stop_before_start_ends_at_once(net: Net) -> None:
     assert net.reactor.getDelayedCalls() == []
 
 
-def test_an_idle_stream_closes_its_connection(net: Net) -> None:
-    """It says goodbye in order: the peer sees a close, not an abort."""
+def test_an_idle_stream_closes_its_connection(net: Net, logged: Logged) -> None:
+    """It says goodbye in order: the peer sees a close, not an abort, and nobody calls it a failure."""
     pipe = net.connect()
     net.deliver(1)
     stopped = net.stop()
     net.reactor.advance(0)
     assert stopped == [None]
     assert pipe.ended == "ConnectionDone"
+    assert net.stream.counts["connection_failures"] == 0
+    assert logged.texts() == []
     assert net.reactor.getDelayedCalls() == []
 
 

@@ -79,6 +79,11 @@ class Accumulator:
         if len(self._raw) > self._exact:
             self._fold()
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._raw = array("d")
+        self._sketch = None
+
     def merge(self, other: Accumulator) -> None:
         """Take over everything that ``other`` has seen; ``other`` keeps it."""
         self.extend(other._raw)

@@ -24,20 +24,25 @@ EXACT_IN_A_WINDOW = 2048
 class Window:
     """One reader's own view of a histogram: what happened since that reader last looked.
 
-    It begins with all that the histogram has seen. A window that nobody holds any more costs nothing.
+    The first look shows the histogram's whole life. A window that nobody holds any more costs nothing.
     """
 
     __slots__ = ("__weakref__", "_accumulator", "histogram")
 
-    def __init__(self, histogram: Histogram, accumulator: Accumulator) -> None:
+    def __init__(self, histogram: Histogram) -> None:
         self.histogram = histogram
-        self._accumulator = accumulator
+        self._accumulator: Accumulator | None = None  # until the first look, the histogram's life is all it needs
 
     def take(self) -> Distribution | None:
         """What happened since the last ``take``, None if nothing did; the histogram itself keeps it."""
         self.histogram._fold()
-        taken, self._accumulator = self._accumulator, Accumulator(EXACT_IN_A_WINDOW)
-        return taken.distribution()
+        if self._accumulator is None:
+            self._accumulator = Accumulator(EXACT_IN_A_WINDOW)
+            return self.histogram.distribution
+        spread = self._accumulator.distribution()
+        # Emptied, not replaced: thousands of new objects a report are work for the garbage collector.
+        self._accumulator.clear()
+        return spread
 
 
 class Histogram:
@@ -85,11 +90,8 @@ class Histogram:
 
     def window(self) -> Window:
         """A view for one more reader; see Window."""
-        self._fold()
-        accumulator = Accumulator(EXACT_IN_A_WINDOW)
-        accumulator.merge(self._life)
-        window = Window(self, accumulator)
-        self._windows = (*self._windows, ref(window))
+        window = Window(self)
+        self._windows = (*map(ref, self._living()), ref(window))
         return window
 
     @property
@@ -144,17 +146,20 @@ class Histogram:
         return None if spread is None else what(spread)
 
     def _accumulators(self) -> list[Accumulator]:
-        """The life's and each living window's; windows that their readers gave up are forgotten."""
-        windows = [window for reference in self._windows if (window := reference()) is not None]
+        """The life's and those of the windows in use; windows that their readers gave up are forgotten."""
+        windows = self._living()
         if len(windows) < len(self._windows):
             self._windows = tuple(map(ref, windows))
-        return [self._life, *(window._accumulator for window in windows)]
+        return [self._life, *(window._accumulator for window in windows if window._accumulator is not None)]
+
+    def _living(self) -> list[Window]:
+        return [window for reference in self._windows if (window := reference()) is not None]
 
     def _fold(self) -> None:
         if not self._pending:
             return
         values = array("d", self._pending)
-        self._pending = []
+        self._pending.clear()
         self._count += len(values)
         self._sum = add_up(self._sum, values)
         for accumulator in self._accumulators():
