@@ -30,7 +30,7 @@ class Timer(Histogram):
         now = self.now()
         if now > self._averages.due:
             self._averages.advance(now, self.count)
-        super().add(seconds)
+        Histogram.add(self, seconds)  # not super(), which is markedly slower on this hot path
 
     def merge(self, other: Histogram) -> None:
         """As a histogram does; for the rates, the events of ``other`` happen now."""
