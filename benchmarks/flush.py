@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import sys
 import time
 from statistics import quantiles
@@ -242,7 +243,11 @@ def world(port: int, rate: float) -> Any:
             idle.pop().ask(start + sent / rate)
             sent += 1
 
+    parent = os.getppid()
+
     def tell() -> None:
+        if os.getppid() != parent:  # the server's process is gone, however it ended
+            reactor.stop()
         print(json.dumps({"latencies": latencies, "lines": sink.lines}), flush=True)
         latencies.clear()
         sink.lines = 0
