@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import article
 from txmetrics.snapshot import (
     CounterReading,
     Distribution,
@@ -19,31 +20,18 @@ from txmetrics.snapshot import (
 
 SPREAD = Distribution(3, 21.0, 3.0, 15.0, 6.928203230275509, [3.0, 3.0, 15.0])
 
-SPREAD_FIELDS = {
-    "max": 15.0,
-    "mean": 7.0,
-    "min": 3.0,
-    "stddev": 6.928203230275509,
-    "p50": 3.0,
-    "p75": 15.0,
-    "p95": 15.0,
-    "p98": 15.0,
-    "p99": 15.0,
-    "p999": 15.0,
-}
-
 RATES = {"m1_rate": 1.0, "m5_rate": 2.0, "m15_rate": 3.0, "mean_rate": 4.0}
 
 READINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "counter": (CounterReading("a", 7), {"count": 7}),
     "gauge": (GaugeReading("a", "anything"), {"value": "anything"}),
     "meter": (MeterReading("a", 7, 1.0, 2.0, 3.0, 4.0), {"count": 7, **RATES}),
-    "histogram": (HistogramReading("a", 9, 30.0, SPREAD), {"count": 9, "sum": 30.0, **SPREAD_FIELDS}),
+    "histogram": (HistogramReading("a", 9, 30.0, SPREAD), {"count": 9, "sum": 30.0, **article.SPREAD}),
     "idle histogram": (HistogramReading("a", 9, 30.0, None), {"count": 9, "sum": 30.0}),
     "histogram that refused": (HistogramReading("a", 9, 30.0, None, 2), {"count": 9, "sum": 30.0, "refused": 2}),
     "timer": (
         TimerReading("a", 9, 30.0, SPREAD, 1.0, 2.0, 3.0, 4.0),
-        {"count": 9, "sum": 30.0, **SPREAD_FIELDS, **RATES},
+        {"count": 9, "sum": 30.0, **article.SPREAD, **RATES},
     ),
     "idle timer": (TimerReading("a", 9, 30.0, None, 1.0, 2.0, 3.0, 4.0), {"count": 9, "sum": 30.0, **RATES}),
     "timer that refused": (

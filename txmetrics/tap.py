@@ -2,8 +2,8 @@
 
     twistd -n metrics --metrics-graphite=tcp:127.0.0.1:2003 web --listen=tcp:8080 --path=.
 
-Under twistd everything here but ``startService`` runs in the parent, before the fork and as root: nothing is opened,
-no pid is taken and no clock is read until then.
+Under twistd the options and ``makeService`` run in the parent, before the fork and as root: nothing is opened, no pid
+is taken and no clock is read until the services start.
 """
 
 from __future__ import annotations

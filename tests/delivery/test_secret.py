@@ -73,7 +73,7 @@ def test_what_is_no_key_is_refused_without_a_word_of_it(wrong: Any) -> None:
 
 def verbose(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     """What `function` raises, as a verbose traceback shows it: with the variables of every function on the way."""
-    with pytest.raises(ValueError) as raised:  # noqa: PT011
+    with pytest.raises(ValueError) as raised:  # noqa: PT011  whichever it is, it must not show the key
         function(*args, **kwargs)
     frames = [entry.frame for entry in raised.traceback[1:]]  # that of the test knows the key
     assert frames

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import article
 from tests.metrics.streams import (
     ERROR,
     MAGNITUDES,
@@ -103,21 +104,7 @@ def test_a_modest_stream_has_exact_quantiles(values: list[float]) -> None:
 
 def test_the_numbers_of_the_article() -> None:
     """After 3, 3 and 15 a histogram says what it said in 2013."""
-    fields = filled([3, 3, 15]).read("world_size").fields()
-    assert fields == {
-        "count": 3,
-        "sum": 21.0,
-        "max": 15.0,
-        "mean": 7.0,
-        "min": 3.0,
-        "stddev": 6.928203230275509,
-        "p50": 3.0,
-        "p75": 15.0,
-        "p95": 15.0,
-        "p98": 15.0,
-        "p99": 15.0,
-        "p999": 15.0,
-    }
+    assert filled([3, 3, 15]).read("world_size").fields() == article.WORLD_SIZE
 
 
 def test_one_value_is_all_its_statistics() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from math import isfinite
+from typing import Any
 from weakref import ref
 
 from txmetrics.metrics._accumulator import Accumulator, add_up
@@ -166,12 +167,12 @@ class Histogram:
             accumulator.extend(values)
 
 
-def _double(value: object) -> float | None:
+def _double(value: Any) -> float | None:
     """``value`` as a finite double, None if it has none (NaN, 10**400); TypeError if it is no number at all."""
     try:
         if issubclass(type(value), str | bytes | bytearray):  # float() would read text
             raise TypeError
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except TypeError:
         raise TypeError(f"a histogram takes numbers, not {value!r}") from None
     except Exception:  # whatever a number of somebody else's may raise
