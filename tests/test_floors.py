@@ -22,11 +22,12 @@ STANDARD = frozenset(sys.stdlib_module_names)
 ZOPE = STANDARD | {"zope"}
 TWISTED = ZOPE | {"twisted"}
 
-FLOOR_0 = {"clock", "snapshot", "names", "metrics", "interfaces", "registry"}
+FLOOR_0 = {"clock", "snapshot", "names", "forks", "stamps", "metrics", "interfaces", "registry"}
 FLOOR_1 = {"wire"}
 EAST, WEST = {"delivery"}, {"instrument"}
 FLOOR_3 = {"reporter", "backends"}
-BELOW_3 = FLOOR_0 | FLOOR_1 | EAST | WEST
+MIDDLE = {"steady"}
+BELOW_3 = FLOOR_0 | FLOOR_1 | EAST | WEST | MIDDLE
 BELOW_4 = BELOW_3 | FLOOR_3
 
 # room: the rooms that it may import, and what from outside
@@ -35,14 +36,17 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "clock": (set(), STANDARD),
     "snapshot": (set(), STANDARD),
     "names": (set(), STANDARD),
+    "forks": (set(), STANDARD),
+    "stamps": (set(), STANDARD),
     "metrics": ({"clock", "snapshot"}, STANDARD),
     "interfaces": ({"snapshot"}, ZOPE),
     "registry": ({"clock", "snapshot", "names", "metrics", "interfaces"}, ZOPE),
     # 1: formats, pure
     "wire": ({"snapshot", "names", "interfaces"}, ZOPE),
-    # 2: bytes out in the east, events in in the west; they never meet
-    "delivery": ({"interfaces"}, TWISTED),
+    # 2: bytes out in the east, events in in the west; they never meet; time, which both may be told
+    "delivery": ({"interfaces", "forks"}, TWISTED),
     "instrument": ({"metrics", "registry"}, TWISTED),
+    "steady": (set(), TWISTED),
     # 3: the crank, and each backend in a sentence
     "reporter": (BELOW_3, TWISTED),
     "backends": (BELOW_3 | {"reporter"}, TWISTED),

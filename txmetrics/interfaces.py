@@ -12,7 +12,7 @@ from zope.interface import Attribute, Interface
 
 from txmetrics.snapshot import Reading
 
-__all__ = ["Chunk", "IDelivery", "IEncoder", "ISource", "IWire"]
+__all__ = ["Chunk", "IDelivery", "IEncoder", "ISource", "IWire", "Ledger"]
 
 
 class Chunk(NamedTuple):
@@ -22,6 +22,21 @@ class Chunk(NamedTuple):
     points: int
     timestamp: int
     """When the values held, in seconds since the epoch; every record in ``data`` carries it."""
+
+
+class Ledger(NamedTuple):
+    """Where every point is that was ever handed over; the others add up to ``collected``, at every moment."""
+
+    collected: int
+    delivered: int
+    retained: int
+    """Written and received, but so recently that a crash of the backend might lose it: kept to be sent again."""
+    queued: int
+    """In memory, not sent or not acknowledged."""
+    spooled: int
+    """On disk."""
+    dropped: Mapping[str, int]
+    """By reason."""
 
 
 class ISource(Interface):
@@ -62,6 +77,7 @@ class IDelivery(Interface):
 
     counts: Mapping[str, int] = Attribute("What happened so far, by name: only ever growing numbers.")
     levels: Mapping[str, float] = Attribute("How things stand, by name.")
+    ledger: Ledger = Attribute("Where every point is.")
 
     def start() -> None:
         """Begin to deliver. Chunks may have come before."""
@@ -71,4 +87,4 @@ class IDelivery(Interface):
 
     def stop(seconds: float):  # type: ignore[no-untyped-def]  # a Deferred; this floor knows no Twisted
         """Deliver what is there, then end. The answer is a Deferred that fires with None after at most
-        ``seconds``; what was not delivered by then is dropped and counted."""
+        ``seconds``; what was not delivered by then is spooled, or dropped and counted."""

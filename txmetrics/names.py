@@ -2,20 +2,24 @@
 
 The alphabet is what carbon stores unchanged. White space ends a name on the wire, ``;`` turns the rest into tags,
 ``* ? [ ] { }`` are patterns in every query, and everything outside ASCII is rewritten by one relay or another.
-(Letters, digits, ``_ - : #`` are safe everywhere; carbon-c-relay writes the others as ``_``.)
+Of the alphabet, letters, digits and ``_ - #`` arrive everywhere as they are. carbon-c-relay writes ``% @ +`` as ``_``,
+so that two names can become one behind it; ``: @ +`` are not in HostedGraphite's documents.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["MAX_PART", "MAX_PATH", "check", "clean"]
+__all__ = ["MAX_PART", "MAX_PATH", "OWN", "check", "clean"]
 
 MAX_PART = 120
 """Longest part between two dots: a part becomes a file name, which may have 255 bytes."""
 
 MAX_PATH = 1024
 """Longest name, and longest prefix before it: together still far from the 16,384 bytes of carbon's lines."""
+
+OWN = "txmetrics"
+"""First part of the names under which the reporter reports itself."""
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_:%@#+-]")
 _PATH = re.compile(r"[A-Za-z0-9_:%@#+-]+(?:\.[A-Za-z0-9_:%@#+-]+)*")

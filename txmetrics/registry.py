@@ -6,7 +6,7 @@ remembers for itself where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
 
 from zope.interface import implementer
@@ -15,12 +15,21 @@ from txmetrics import names
 from txmetrics.clock import SYSTEM, Clock
 from txmetrics.interfaces import ISource
 from txmetrics.metrics import Counter, Gauge, Histogram, Meter, Timer, Window
-from txmetrics.snapshot import Reading
+from txmetrics.snapshot import FIELDS, CounterReading, HistogramReading, MeterReading, Reading, TimerReading
 
 __all__ = ["MetricsRegistry", "Reader", "Scope"]
 
 Metric: TypeAlias = Counter | Gauge | Histogram | Meter | Timer
 M = TypeVar("M", Counter, Gauge, Histogram, Meter, Timer)
+
+_FIELDS: Mapping[type[Metric], frozenset[str]] = {
+    Counter: frozenset(FIELDS[CounterReading]),
+    Gauge: frozenset(),
+    Histogram: frozenset(FIELDS[HistogramReading]),
+    Meter: frozenset(FIELDS[MeterReading]),
+    Timer: frozenset(FIELDS[TimerReading]),
+}
+"""What may stand behind a metric's name in a report. A gauge is written under its bare name."""
 
 
 @implementer(ISource)
@@ -28,15 +37,17 @@ class MetricsRegistry:
     """Keeps metrics by name; asking for a name makes the metric if it is not there yet.
 
     Names are dotted Graphite paths; a name that a Graphite path cannot carry raises ValueError, and so does a
-    name that already belongs to another kind of metric. Not for use from other threads than the reactor's.
+    name that already belongs to another kind of metric, one that would be written on another metric's line (a gauge
+    ``a.count`` beside a counter ``a``), and one under ``txmetrics``, where the reporter reports itself. Not for use
+    from other threads than the reactor's.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self.clock = clock
         self._metrics: dict[str, Metric] = {}
-        # The names in their order, once more, because a report that spans many turns of the reactor cannot
+        # Names and metrics in their order, once more, because a report that spans many turns of the reactor cannot
         # iterate over a dict that grows meanwhile. None after a removal: rebuilt when next needed.
-        self._order: list[str] | None = []
+        self._order: tuple[list[str], list[Metric]] | None = [], []
 
     def counter(self, name: str) -> Counter:
         metric = self._metrics.get(name)
@@ -59,7 +70,7 @@ class MetricsRegistry:
 
     def scope(self, prefix: str) -> Scope:
         """A view on this registry in which every name begins with ``prefix`` and a dot."""
-        return Scope(self, names.check(prefix, "scope"))
+        return Scope(self, _not_own(names.check(prefix, "scope"), "scope"))
 
     def unregister(self, name: str) -> None:
         """Forget the metric ``name``. Raises KeyError if there is none."""
@@ -91,12 +102,15 @@ class MetricsRegistry:
         return len(self._metrics)
 
     def _walk(self) -> Iterator[tuple[str, Metric]]:
-        """Names and metrics; metrics may come and go meanwhile."""
+        """Names and metrics; metrics may come and go meanwhile.
+
+        One that is unregistered and made anew meanwhile is not told: as all that are told were there at one time, no
+        two of them can have a line in common.
+        """
         if self._order is None:
-            self._order = list(self._metrics)
-        for name in self._order:
-            metric = self._metrics.get(name)
-            if metric is not None:
+            self._order = list(self._metrics), list(self._metrics.values())
+        for name, metric in zip(*self._order, strict=True):
+            if self._metrics.get(name) is metric:
                 yield name, metric
 
     def _find(self, name: str) -> Metric:
@@ -108,16 +122,49 @@ class MetricsRegistry:
     def _make(self, name: str, kind: type[M], make: Callable[[], M]) -> M:
         metric = self._metrics.get(name)
         if metric is None:
-            name = names.check(name)
+            name = _not_own(names.check(name), "metric name")
+            self._check_lines(name, kind)
             metric = self._metrics[name] = make()
             if self._order is not None:
-                self._order.append(name)
+                self._order[0].append(name)
+                self._order[1].append(metric)
         elif metric.__class__ is not kind:
             raise ValueError(
                 f"{name!r} is a {metric.__class__.__name__.lower()} already, "
                 f"it cannot be a {kind.__name__.lower()} too; choose another name"
             )
         return metric
+
+    def _check_lines(self, name: str, kind: type[Metric]) -> None:
+        """Raise ValueError if a new metric had a line in common with one that is there.
+
+        Fields have no dots in them, so only the bare name of a gauge can be another metric's name and field.
+        """
+        if kind is Gauge:
+            owner, _, field = name.rpartition(".")
+            other = self._metrics.get(owner)
+            if other is not None and field in _FIELDS[other.__class__]:
+                raise _shared(name, owner, other.__class__)
+        else:
+            for field in _FIELDS[kind]:
+                if self._metrics.get(f"{name}.{field}").__class__ is Gauge:
+                    raise _shared(f"{name}.{field}", name, kind)
+
+
+def _not_own(name: str, what: str) -> str:
+    """Return ``name`` if it does not belong to the reporter; ValueError otherwise."""
+    if name == names.OWN or name.startswith(f"{names.OWN}."):
+        raise ValueError(
+            f"{what} {name!r} belongs to the reporter, which reports itself under {names.OWN!r}; choose another name"
+        )
+    return name
+
+
+def _shared(gauge: str, owner: str, kind: type[Metric]) -> ValueError:
+    return ValueError(
+        f"the gauge {gauge!r} and the {kind.__name__.lower()} {owner!r} would both be written as {gauge!r}; "
+        f"choose another name for one of them"
+    )
 
 
 @implementer(ISource)

@@ -7,11 +7,12 @@ them; a wire may translate the names, nothing else. Durations are in seconds, ra
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import NamedTuple, TypeAlias
 
 __all__ = [
+    "FIELDS",
     "CounterReading",
     "Distribution",
     "GaugeReading",
@@ -177,6 +178,19 @@ class Unreadable(NamedTuple):
 
     def fields(self) -> dict[str, Number]:
         return {}
+
+
+_SPREAD = ("max", "mean", "min", "stddev", *(name for name, _ in QUANTILES))
+_RATES = ("m1_rate", "m5_rate", "m15_rate", "mean_rate")
+
+FIELDS: Mapping[type, tuple[str, ...]] = {
+    CounterReading: ("count",),
+    GaugeReading: ("value",),
+    MeterReading: ("count", *_RATES),
+    HistogramReading: ("count", "sum", *_SPREAD, "refused"),
+    TimerReading: ("count", "sum", *_SPREAD, *_RATES, "refused"),
+}
+"""Every name that ``fields()`` may have, in its order, by the kind of reading."""
 
 
 def _fields(spread: Distribution | None) -> dict[str, Number]:
