@@ -26,6 +26,8 @@ from txmetrics.wire._dialects import DIALECTS
 
 ALPHABET = frozenset(string.ascii_letters + string.digits + "_:%@#+-.")
 
+LONGEST = ("n" * 120 + ".") * 8 + "n" * 56
+
 DURATIONS = frozenset({"sum", "max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999"})
 
 
@@ -164,8 +166,9 @@ names: st.SearchStrategy[Any] = (
     | st.text(st.characters(exclude_categories=()), max_size=20)
     | st.lists(good_names | nasty_characters, max_size=5).map("".join)
     | st.sampled_from(
-        ["", ".", "..", "a.", " ", "\n", "a 1 1\nevil.name", "a;tag=1", "x" * 1024, "x" * 1025, "é" * 1024]
+        ["", ".", "..", "a.", ".a", "a..b", " ", "\n", "a 1 1\nevil.name", "a;tag=1", "é" * 120, LONGEST, LONGEST + "n"]
     )
+    | st.sampled_from(["x" * 120, "x" * 121, f"a.{'x' * 120}.b", f"a.{'x' * 121}.b", "x" * 1024, "x." * 512 + "x"])
     | st.sampled_from([None, 5, b"bytes", OddName("odd"), Pretender(str), ["a"]])
 )
 
@@ -192,6 +195,12 @@ kinds = (
 readings: st.SearchStrategy[Reading] = st.one_of(*kinds)
 
 
+def is_path(text: str) -> bool:
+    """Whether a name may stand in a report: the rule once more."""
+    parts = text.split(".")
+    return len(text) <= 1024 and all(0 < len(part) <= 120 and set(part) <= ALPHABET for part in parts)
+
+
 def written(value: Any, factor: int = 1) -> float | None:
     """The double that a value stands for, None if it is no number that a double can hold: the rule once more."""
     kind = type(value)
@@ -213,7 +222,7 @@ def expected(reading: Reading, dialect: str, milliseconds: bool, prefix: str) ->
         return [], 1
     fields = reading.fields()
     table = {field: name for field, name in DIALECTS[dialect][type(reading)].items() if field in fields}
-    good = type(reading.name) is str and 0 < len(reading.name) <= 1024 and set(reading.name) <= ALPHABET
+    good = type(reading.name) is str and is_path(reading.name)
     lines = []
     for field, name in table.items():
         number = written(fields[field], 1000 if milliseconds and _is_duration(reading, field) else 1)

@@ -9,27 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from txmetrics.snapshot import CounterReading, GaugeReading, HistogramReading, MeterReading, TimerReading
+from txmetrics.snapshot import FIELDS, CounterReading, GaugeReading, HistogramReading, MeterReading, TimerReading
 
 __all__ = ["DIALECTS", "Dialect"]
 
 Dialect: TypeAlias = Mapping[type, Mapping[str, str]]
 """Kind of reading -> field -> the name it is written under; "" is the metric's bare name."""
 
-
-def _as_they_are(*fields: str) -> dict[str, str]:
-    return {field: field for field in fields}
-
-
-_RATES = ("m1_rate", "m5_rate", "m15_rate", "mean_rate")
-_SPREAD = ("max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999")
-
 DROPWIZARD: Dialect = {
-    CounterReading: _as_they_are("count"),
+    **{kind: {field: field for field in fields} for kind, fields in FIELDS.items()},
     GaugeReading: {"value": ""},
-    MeterReading: _as_they_are("count", *_RATES),
-    HistogramReading: _as_they_are("count", "sum", *_SPREAD, "refused"),
-    TimerReading: _as_they_are("count", "sum", *_SPREAD, *_RATES, "refused"),
 }
 
 _PYFORMANCE_RATES = {

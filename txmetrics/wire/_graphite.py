@@ -1,8 +1,9 @@
 """Graphite plaintext: ``name value timestamp`` and a newline, in chunks of whole lines.
 
-Nothing that a name or a value holds can break a line or add one. Lines are built as if all names were good, and
-each chunk is then checked as a whole, on the very bytes that will be sent: only the alphabet of a line, two spaces
-and one newline a line. Where that fails, the readings that spoil it are found, left out and counted.
+Nothing that a name or a value holds can break a line or add one, and no name is written that ``names.check`` would
+refuse. Lines are built as if all names were of the right characters, and each chunk is then checked as a whole, on
+the very bytes that will be sent: only the alphabet of a line, two spaces and one newline a line. Where that fails, the
+readings that spoil it are found, left out and counted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SIZE = 65_536
 UNITS = {"seconds": 1, "milliseconds": 1000}
 
 _ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.:%@#+- \n"
+_LARGEST = float_info.max
 _DURATIONS = frozenset({"sum", "max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999"})
 
 _Table: TypeAlias = tuple[tuple[str, str, int], ...]
@@ -120,7 +122,7 @@ class _Lines:
             self.refused["unreadable"] += 1
             return "", 0
         name, fields, end = reading.name, reading.fields(), self._end
-        if type(name) is not str or not 0 < len(name) <= names.MAX_PATH:
+        if type(name) is not str or ".." in f".{name}." or (len(name) > names.MAX_PART and not _fits(name)):
             self.refused["name"] += sum(field in fields for field, _, _ in table)
             return "", 0
         name = self._prefix + name
@@ -147,11 +149,16 @@ def _number(value: object, factor: int) -> str | None:
         except Exception:  # whatever somebody else's number may raise
             return None
     number *= factor
-    return repr(number) if -float_info.max <= number <= float_info.max else None
+    return repr(number) if -_LARGEST <= number <= _LARGEST else None
 
 
 def _bytes(blocks: list[tuple[str, int]]) -> bytes:
     return "".join([block for block, _ in blocks]).encode("ascii", "replace")
+
+
+def _fits(name: str) -> bool:
+    """Whether ``name`` is short enough, as a whole and between its dots."""
+    return len(name) <= names.MAX_PATH and max(map(len, name.split("."))) <= names.MAX_PART
 
 
 def _whole(data: bytes, lines: int) -> bool:
