@@ -124,7 +124,7 @@ def _build(home: Path) -> None:
 
 
 def _run(command: list[Any]) -> None:
-    env = _clean_environment()
+    env = clean_environment()
     try:
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired as late:
@@ -149,7 +149,7 @@ def _python311() -> str:
 
 def _is_python311(python: str) -> bool:
     tell = "import ensurepip, sys; print(sys.implementation.name, *sys.version_info[:2])"
-    env = _clean_environment()
+    env = clean_environment()
     try:
         told = subprocess.run([python, "-c", tell], env=env, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -157,7 +157,7 @@ def _is_python311(python: str) -> bool:
     return told.stdout.split() == ["cpython", "3", "11"]
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The environment without what would lead another Python, or carbon, astray."""
     astray = ("PYTHON", "GRAPHITE_", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(astray)}
@@ -198,7 +198,7 @@ class Carbon:
         self._program = install()
         self.root = Path(tempfile.mkdtemp(prefix="txmetrics-carbon-"))
         self.whisper = self.root / "storage" / "whisper"
-        self._reserved = [_reserve() for _ in range(3)]
+        self._reserved = [reserve() for _ in range(3)]
         self.line_port, self.pickle_port, self.query_port = (one.getsockname()[1] for one in self._reserved)
         self.udp_port = _free_udp_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -235,7 +235,7 @@ class Carbon:
             return self
         pidfile = self.root / "carbon-cache.pid"
         pidfile.unlink(missing_ok=True)  # left by a killed daemon, the number may be somebody else's by now
-        command = [*_launcher(self._program), "--nodaemon", f"--config={self.root}/conf/carbon.conf"]
+        command = [*launcher(self._program), "--nodaemon", f"--config={self.root}/conf/carbon.conf"]
         with (self.root / "carbon.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, f"--pidfile={pidfile}", "start"],
@@ -243,7 +243,7 @@ class Carbon:
                 stdout=log,
                 stderr=log,
                 cwd=self.root,
-                env={**_clean_environment(), "GRAPHITE_ROOT": str(self.root)},
+                env={**clean_environment(), "GRAPHITE_ROOT": str(self.root)},
             )
         self._frozen = False
         self.wait_for(self._listens, seconds)
@@ -252,7 +252,7 @@ class Carbon:
     def _listens(self) -> bool:
         if self.pid is None:
             raise AssertionError(f"carbon-cache ended at once:\n{self.log()[-2000:]}")
-        return all(_connects(port) for port in (self.line_port, self.pickle_port, self.query_port))
+        return all(connects(port) for port in (self.line_port, self.pickle_port, self.query_port))
 
     def stop(self, signum: int = signal.SIGTERM, seconds: float = 10.0) -> None:
         """
@@ -388,7 +388,7 @@ class Carbon:
             raise AssertionError(f"not so within {seconds:g} s; carbon's log ends:\n{self.log()[-2000:]}")
 
 
-def _launcher(program: Path) -> list[str]:
+def launcher(program: Path) -> list[str]:
     """
     The command that runs carbon; on Linux it dies with the test run even if that is killed.
 
@@ -398,7 +398,7 @@ def _launcher(program: Path) -> list[str]:
     return [*leash, str(program)]
 
 
-def _reserve() -> socket.socket:
+def reserve() -> socket.socket:
     """
     Take a free port and hold it, without listening, until the socket is closed.
 
@@ -420,7 +420,7 @@ def _free_udp_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _connects(port: int) -> bool:
+def connects(port: int) -> bool:
     with suppress(OSError), socket.create_connection((HOST, port), 1):
         return True
     return False

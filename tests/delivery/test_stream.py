@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import OpenSSL.SSL
 import pytest
+import service_identity
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, DNSLookupError
+from twisted.internet.error import (
+    ConnectionDone,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    TimeoutError,
+    UnknownHostError,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import LogLevel
 from zope.interface import implementer
@@ -17,9 +27,10 @@ from zope.interface.verify import verifyObject
 
 from tests.delivery.network import HIGH_WATER, Attempt, Endpoint, Pipe, TLSPipe, check_books, chunk, dropped
 from tests.strict import Logged
-from txmetrics.delivery import Stream
-from txmetrics.interfaces import IDelivery
-from txmetrics.testing import FakeReactor
+from txmetrics.delivery import Spool, Stream, _kernel
+from txmetrics.delivery._outbox import OVERHEAD
+from txmetrics.interfaces import Chunk, IDelivery
+from txmetrics.testing import FakeReactor, GraphiteReceiver, Point
 
 BIG = 60_000
 """A chunk of so many bytes, and one more, fill a transport."""
@@ -65,15 +76,16 @@ class Net:
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    """A network in memory; when the test is over nothing may wait there any more."""
+def net(monkeypatch: pytest.MonkeyPatch) -> Iterator[Net]:
+    """A network in memory, kernel included; when the test is over nothing may wait there any more."""
+    monkeypatch.setattr(_kernel, "unacknowledged", lambda pipe: pipe.unacknowledged)
     net = Net()
     yield net
     stopped = net.stop(0)
     net.reactor.advance(0)
     assert stopped == [None]
     assert net.reactor.getDelayedCalls() == []
-    assert net.stream.levels == {"connected": 0, "queued_points": 0, "queued_bytes": 0}
+    assert net.stream.levels["connected"] == net.stream.levels["queue_points"] == net.stream.levels["buffer_bytes"] == 0
     check_books(net.stream)
 
 
@@ -87,7 +99,11 @@ def refuse(attempt: Attempt) -> None:
 
 
 def accept_and_close(attempt: Attempt) -> None:
-    attempt.accept().lose(ConnectionDone())
+    attempt.accept().end_of_stream()
+
+
+def accept_and_reset(attempt: Attempt) -> None:
+    attempt.accept().lose()
 
 
 def waits(attempts: list[Attempt]) -> list[float]:
@@ -111,7 +127,7 @@ def test_nothing_happens_before_start(net: Net) -> None:
     net.deliver(1, 2)
     assert net.endpoint.attempts == []
     assert net.reactor.getDelayedCalls() == []
-    assert net.stream.levels["queued_points"] == 2
+    assert net.stream.levels["queue_points"] == 2
 
 
 def test_chunks_arrive_in_their_order(net: Net) -> None:
@@ -122,13 +138,14 @@ def test_chunks_arrive_in_their_order(net: Net) -> None:
     assert numbers(pipe) == [1, 2, 3]
     assert pipe.keep_alive
     assert net.stream.counts == {
-        "points_accepted": 3,
-        "points_written": 3,
-        "bytes_written": 60,
+        "points_collected": 3,
+        "points_sent": 3,
+        "points_replayed": 0,
+        "points_delivered": 0,
+        "bytes_sent": 60,
         "connections": 1,
-        "connection_failures": 0,
     }
-    assert net.stream.levels == {"connected": 1, "queued_points": 0, "queued_bytes": 0}
+    assert net.stream.levels["connected"] == 1
 
 
 def test_starting_twice_connects_once(net: Net) -> None:
@@ -148,7 +165,7 @@ def test_nothing_is_written_to_a_transport_that_asked_to_pause(net: Net) -> None
     assert len(pipe.held) == 2 * BIG
     pipe.read()
     assert numbers(pipe) == list(range(10))
-    assert net.stream.counts["points_written"] == 10
+    assert net.stream.counts["points_sent"] == 10
 
 
 def test_a_peer_that_never_reads_costs_bounded_memory(net: Net) -> None:
@@ -157,20 +174,20 @@ def test_a_peer_that_never_reads_costs_bounded_memory(net: Net) -> None:
     pipe = net.connect(full=True)
     net.deliver(*range(1000), size=BIG)
     assert len(pipe.held) <= HIGH_WATER + BIG
-    assert net.stream.levels["queued_bytes"] <= 5 * BIG
+    assert net.stream.levels["buffer_bytes"] <= 5 * BIG
     pipe.read()
     arrived = numbers(pipe)
     assert arrived[-4:] == [996, 997, 998, 999]
-    assert dropped(net.stream) == {"overflow": 1000 - len(arrived)}
+    assert dropped(net.stream) == {"unconfirmed": 2, "overflow": 1000 - len(arrived)}
 
 
 def test_an_outage_costs_bounded_memory_and_keeps_the_latest(net: Net) -> None:
     """Without any connection the outbox drops its oldest, and what is left arrives when the peer is back."""
-    net.make(max_bytes=200)
+    net.make(max_bytes=10 * (20 + OVERHEAD))
     net.stream.start()
     net.endpoint.latest.refuse()
     net.deliver(*range(100))
-    assert net.stream.levels["queued_bytes"] == 200
+    assert net.stream.levels["buffer_bytes"] == 10 * (20 + OVERHEAD)
     net.pass_time(1)
     assert numbers(net.endpoint.latest.accept()) == list(range(90, 100))
     assert dropped(net.stream) == {"overflow": 90}
@@ -180,47 +197,248 @@ def test_a_frame_is_put_around_a_chunk_when_it_is_written(net: Net) -> None:
     """The outbox holds and counts bare chunks; only the transport sees the framed ones."""
     net.make(frame=lambda data: b"[" + data + b"]")
     net.deliver(1)
-    assert net.stream.levels["queued_bytes"] == 20
+    assert net.stream.levels["buffer_bytes"] == 20 + OVERHEAD
     pipe = net.connect()
     assert pipe.value() == b"[" + chunk(1).data + b"]"
-    assert net.stream.counts["bytes_written"] == 22
+    assert net.stream.counts["bytes_sent"] == 22
 
 
 # Connections that are lost
 
 
 def test_a_cut_off_chunk_is_sent_again(net: Net) -> None:
-    """What the transport had not passed on is written anew, with its own bytes, before what came after it."""
+    """What the peer had not acknowledged is written anew, with its own bytes, before what came after it."""
     pipe = net.connect(full=True)
     net.deliver(*range(4), size=BIG)
     pipe.lose()
     check_books(net.stream)
     net.deliver(4)
     net.pass_time(1)
-    assert numbers(net.endpoint.latest.accept()) == [1, 2, 3, 4]  # 0 was not held back, as far as anybody can know
+    assert numbers(net.endpoint.latest.accept()) == [0, 1, 2, 3, 4]
+    assert net.stream.counts["points_replayed"] == 2
     assert dropped(net.stream) == {}
 
 
 def test_a_cut_off_chunk_is_dropped_where_a_second_one_would_be_added(net: Net) -> None:
-    """With resend=False no byte is written twice, and the chunk that was cut off is counted."""
-    net.make(resend=False)
+    """Without a replay window no byte is written twice, and what may have been cut off is counted."""
+    net.make(replay_window=0)
     pipe = net.connect(full=True)
     net.deliver(*range(4), size=BIG)
     pipe.lose()
     net.deliver(4)
     net.pass_time(1)
     assert numbers(net.endpoint.latest.accept()) == [2, 3, 4]
-    assert dropped(net.stream) == {"cut_off": 1}
+    assert dropped(net.stream) == {"unconfirmed": 2}
 
 
-def test_an_idle_connection_that_is_lost_loses_nothing(net: Net) -> None:
-    """All was passed on: nothing is sent again, nothing is dropped."""
+def test_what_was_acknowledged_is_delivered_where_nothing_is_sent_twice(net: Net) -> None:
+    """Without a replay window an acknowledgement is the best there is; a connection lost after it loses nothing."""
+    net.make(replay_window=0)
     pipe = net.connect()
     net.deliver(1)
+    net.pass_time(2)
+    assert net.stream.ledger.delivered == 1
     pipe.lose()
     net.pass_time(1)
     assert numbers(net.endpoint.latest.accept()) == []
     assert dropped(net.stream) == {}
+
+
+def test_the_ledger_follows_a_chunk(net: Net) -> None:
+    """Queued until the peer's kernel has it, retained for the window, then delivered."""
+    pipe = net.connect()
+    pipe.outstanding = 20
+    net.deliver(1)
+    net.pass_time(5)
+    assert net.stream.ledger.queued == net.stream.levels["queue_points"] == 1
+    pipe.outstanding = 0
+    net.pass_time(2)
+    assert net.stream.ledger.retained == net.stream.levels["retained_points"] == 1
+    net.pass_time(60)
+    net.deliver(2)
+    net.pass_time(2)
+    assert net.stream.ledger.delivered == net.stream.counts["points_delivered"] == 1
+    assert net.stream.ledger.retained == 1
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(0.3, 23), (2, 24), (9.7, 24)])
+def test_the_window_is_sent_again_and_nothing_older(net: Net, seconds: float, first: int) -> None:
+    """With its old bytes, so its old timestamps, and in its old order; it counts from the last acknowledgement."""
+    pipe = net.connect()
+    for number in range(30):
+        net.deliver(number)
+        net.pass_time(10 if number < 29 else seconds)
+    pipe.lose()
+    net.deliver(30)
+    net.pass_time(1)
+    second = net.endpoint.latest.accept()
+    assert second.value() == b"".join(chunk(number).data for number in range(first, 31))
+    assert net.stream.counts["points_replayed"] == 30 - first
+    assert dropped(net.stream) == {}
+
+
+def test_the_window_counts_from_the_last_sign_of_life(net: Net) -> None:
+    """A peer may have been gone since its last acknowledgement, though the connection is lost only now."""
+    pipe = net.connect()
+    for number in range(10):
+        net.deliver(number)
+        net.pass_time(10 if number < 9 else 120)
+    pipe.lose()
+    net.pass_time(1)
+    assert numbers(net.endpoint.latest.accept()) == [4, 5, 6, 7, 8, 9]
+    assert net.stream.ledger.delivered == 4
+
+
+def test_the_window_survives_several_losses(net: Net) -> None:
+    """Each new connection gets the window, which counts from the last writing, until one lives."""
+    pipe = net.connect()
+    net.deliver(1, 2, 3)
+    for _ in range(4):
+        net.pass_time(2)
+        pipe.lose()
+        net.pass_time(5)
+        pipe = net.endpoint.latest.accept()
+        assert numbers(pipe) == [1, 2, 3]
+    net.pass_time(62)
+    net.deliver(4)
+    net.pass_time(2)
+    assert net.stream.ledger.delivered == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_without_a_window_no_chunk_is_ever_written_twice(net: Net, seed: int) -> None:
+    """Whatever happens to the connections and whenever; what did not arrive is counted."""
+    random = Random(seed)
+    net.make(replay_window=0, random=random.random)
+    net.stream.start()
+    pipes: list[Pipe] = []
+    for number in range(200):
+        net.deliver(number, size=random.choice([20, BIG]))
+        if net.endpoint.latest.waits and random.random() < 0.7:
+            pipes.append(net.endpoint.latest.accept(full=random.random() < 0.5))
+        elif pipes and random.random() < 0.3:
+            random.choice([pipes[-1].lose, pipes[-1].end_of_stream, pipes[-1].read])()
+        net.pass_time(random.choice([0, 0.1, 1, 3]))
+    stopped = net.stop(0)
+    net.pass_time(1)
+    assert stopped == [None]
+    written = [number for pipe in pipes for number in numbers(pipe)]
+    assert len(pipes) > 5
+    assert len(written) == len(set(written))
+    assert net.stream.ledger.delivered <= len(written)
+    assert net.stream.ledger.delivered + sum(dropped(net.stream).values()) == 200
+    assert net.stream.counts["points_replayed"] == 0
+
+
+REPORT = Chunk(b"one.two 1.5 1000000000\nthree 2 1000000000\nfour.five.six -3e-07 1000000000\n", 3, 1_000_000_000)
+POINTS = [Point("one.two", 1.5, 1_000_000_000), Point("three", 2, 1_000_000_000), Point("four.five.six", -3e-07, 10**9)]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_server_that_closes_after_any_number_of_bytes_gets_it_all_in_the_end(net: Net, in_order: bool) -> None:
+    """For every offset of a report: no torn value becomes a point, and every point is there after the next connect."""
+    for offset in range(len(REPORT.data) + 1):
+        net.endpoint = Endpoint(net.reactor)
+        receiver = GraphiteReceiver()
+        cut = receiver.buildProtocol(None)
+        cut.makeConnection(Pipe(net.reactor, cut))
+        net.make()
+        pipe = net.connect(full=True)
+        net.stream.deliver(REPORT)
+        cut.dataReceived(pipe.held[:offset])
+        (pipe.end_of_stream if in_order else pipe.lose)()
+        net.pass_time(1)
+        net.endpoint.latest.accept(peer=receiver.buildProtocol(None))
+        assert receiver.wrong == []
+        assert receiver.points[-3:] == POINTS
+        assert set(receiver.points) == set(POINTS)
+        stopped = net.stop()
+        net.reactor.advance(0)
+        assert stopped == [None]
+        assert net.stream.ledger.delivered == 3
+        check_books(net.stream)
+
+
+# Peers that take nothing
+
+
+def test_a_peer_that_takes_nothing_is_given_up(net: Net, logged: Logged) -> None:
+    """After ten seconds, or half a second more: the connection is aborted, and the next one gets everything again."""
+    pipe = net.connect()
+    pipe.outstanding = 20
+    net.deliver(1)
+    net.pass_time(10)
+    assert pipe.ended is None
+    net.pass_time(1)
+    assert pipe.ended == "ConnectionAborted"
+    assert net.stream.counts["connections_lost.stalled"] == 1
+    net.pass_time(1)
+    assert numbers(net.endpoint.latest.accept()) == [1]
+    assert dropped(net.stream) == {}
+    assert network_log(logged) == [
+        "no connection to tcp:graphite:2003 (it took nothing for 10 seconds); trying again",
+    ]
+
+
+def test_a_peer_that_never_reads_is_given_up(net: Net) -> None:
+    """All is full, kernel and transport, and nothing moves."""
+    pipe = net.connect(full=True)
+    net.deliver(*range(10), size=BIG)
+    net.pass_time(11)
+    assert pipe.ended == "ConnectionAborted"
+    assert numbers(net.endpoint.latest.accept()) == list(range(10))
+
+
+def test_a_slow_peer_is_not_given_up(net: Net) -> None:
+    """A byte every nine seconds is little, but it is read."""
+    pipe = net.connect()
+    pipe.outstanding = 100
+    net.deliver(1)
+    for _ in range(30):
+        net.pass_time(9)
+        pipe.outstanding -= 1
+    assert pipe.ended is None
+    pipe.outstanding = 0
+    net.pass_time(2)
+    assert net.stream.ledger.delivered == 1
+
+
+def test_a_peer_that_reads_a_chunk_now_and_then_is_not_given_up(net: Net) -> None:
+    """The kernel may always be full: room in the transport is progress, too."""
+    pipe = net.connect(full=True)
+    net.deliver(*range(40), size=BIG)
+    for _ in range(15):
+        net.pass_time(9)
+        pipe.held, pipe.paused = b"", False
+        pipe.producer.resumeProducing()
+    assert pipe.ended is None
+
+
+def test_an_idle_connection_is_no_stall(net: Net) -> None:
+    """Nothing to take is no reason to take nothing; and nobody looks while there is nothing."""
+    pipe = net.connect()
+    net.deliver(1)
+    net.pass_time(12)
+    assert net.reactor.getDelayedCalls() == []
+    net.pass_time(3600)
+    assert pipe.ended is None
+
+
+@pytest.mark.parametrize("blocks", [1, 19])
+def test_a_reactor_that_was_blocked_is_no_stall(net: Net, blocks: int) -> None:
+    """Whoever has not been to the network for an hour cannot say that the peer took nothing meanwhile."""
+    pipe = net.connect()
+    pipe.outstanding = 20
+    net.deliver(1)
+    for _ in range(blocks):
+        net.reactor.advance(3600)
+    assert pipe.ended is None
+    pipe.outstanding = 0
+    net.pass_time(2)
+    assert net.stream.ledger.delivered + net.stream.ledger.retained == 1
+
+
+# Attempts to connect
 
 
 def test_refusals_are_answered_with_growing_waits(net: Net) -> None:
@@ -229,7 +447,7 @@ def test_refusals_are_answered_with_growing_waits(net: Net) -> None:
     net.pass_time(300, refuse)
     schedule = [min(60.0, 0.5 * 1.7**n) for n in range(12)]
     assert waits(net.endpoint.attempts) == pytest.approx(schedule, abs=0.11)
-    assert net.stream.counts["connection_failures"] == 13
+    assert net.stream.counts["connection_failures.refused"] == 13
     assert net.stream.counts["connections"] == 0
 
 
@@ -248,17 +466,23 @@ def test_an_endpoint_that_raises_is_a_refusal(net: Net) -> None:
     net.make(endpoint=broken).start()
     net.pass_time(2)
     assert broken.calls == 3
+    assert net.stream.counts["connection_failures.dns"] == 3
     assert not net.stream.levels["connected"]
 
 
+@pytest.mark.parametrize("answer", [accept_and_close, accept_and_reset])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_peer_that_accepts_and_closes_is_left_alone_more_and_more(net: Net, seed: int) -> None:
-    """A balancer without a backend sees at most 20 attempts in ten minutes, whatever the jitter."""
+def test_a_peer_that_accepts_and_closes_is_left_alone_more_and_more(
+    net: Net, seed: int, answer: Callable[[Attempt], None]
+) -> None:
+    """A balancer without a backend sees at most 20 attempts in ten minutes, whatever the jitter, and costs nothing."""
     net.make(random=Random(seed).random)
+    net.deliver(1)
     net.stream.start()
-    net.pass_time(600, accept_and_close)
+    net.pass_time(600, answer)
     assert 12 <= len(net.endpoint.attempts) <= 20
     assert waits(net.endpoint.attempts)[-1] > 40
+    assert net.stream.ledger.queued == 1
 
 
 def test_a_peer_that_accepts_and_closes_is_one_line_in_the_log(net: Net, logged: Logged) -> None:
@@ -268,6 +492,34 @@ def test_a_peer_that_accepts_and_closes_is_one_line_in_the_log(net: Net, logged:
     assert network_log(logged) == [
         "no connection to tcp:graphite:2003 (Connection was closed cleanly.); trying again",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (ConnectionRefusedError(), "refused"),
+        (DNSLookupError("no such host"), "dns"),
+        (UnknownHostError(), "dns"),
+        (TimeoutError(), "timeout"),
+        (OpenSSL.SSL.Error(), "tls"),
+        (service_identity.VerificationError([]), "tls"),
+        (NoRouteError(), "lost"),
+        (ValueError("a bug"), "lost"),
+    ],
+)
+def test_a_failure_to_connect_is_counted_by_reason(net: Net, error: Exception, word: str) -> None:
+    """One word for each, whatever the endpoint says."""
+    net.stream.start()
+    net.endpoint.latest.deferred.errback(error)
+    assert net.stream.counts[f"connection_failures.{word}"] == 1
+
+
+@pytest.mark.parametrize(("error", "word"), [(None, "lost"), (ConnectionDone(), "closed")])
+def test_a_lost_connection_is_counted_by_reason(net: Net, error: Exception | None, word: str) -> None:
+    """A peer that closes in order is told from one that vanishes; neither is a failure to connect."""
+    net.connect().lose(error)
+    assert net.stream.counts[f"connections_lost.{word}"] == 1
+    assert not any(name.startswith("connection_failures") for name in net.stream.counts)
 
 
 def test_only_a_connection_that_lives_begins_the_back_off_anew(net: Net) -> None:
@@ -352,9 +604,9 @@ def test_an_opening_that_takes_too_long_is_given_up(net: Net, logged: Logged) ->
     net.pass_time(1)
     assert first.cancelled
     assert len(net.endpoint.attempts) == 2
-    assert network_log(logged) == [
-        "no connection to tcp:graphite:2003 (not open after 10 seconds); trying again",
-    ]
+    (line,) = network_log(logged)
+    assert line.startswith("no connection to tcp:graphite:2003 (")
+    assert "not open after 10 seconds" in line
     assert numbers(net.endpoint.latest.accept()) == [1]
 
 
@@ -392,7 +644,7 @@ def test_a_handshake_with_a_refused_certificate_is_none(net: Net) -> None:
     net.deliver(2)
     net.pass_time(1)
     assert net.stream.counts["connections"] == 0
-    assert net.stream.counts["bytes_written"] == 0
+    assert net.stream.counts["bytes_sent"] == 0
     assert numbers(net.endpoint.latest.accept()) == [1, 2]
 
 
@@ -442,7 +694,8 @@ def test_a_late_connection_that_is_lost_does_not_take_the_good_one_with_it(net: 
     net.endpoint.attempts[0].accept().lose()
     net.deliver(1)
     assert numbers(pipe) == [1]
-    assert net.stream.counts["connection_failures"] == 1
+    assert net.stream.counts["connection_failures.timeout"] == 1
+    assert not any(name.startswith("connections_lost") for name in net.stream.counts)
 
 
 def test_an_attempt_that_cannot_be_cancelled_does_not_stop_the_others(net: Net) -> None:
@@ -455,6 +708,20 @@ def test_an_attempt_that_cannot_be_cancelled_does_not_stop_the_others(net: Net) 
             return waiting.addErrback(lambda failure: failure.trap(CancelledError) and never)
 
     net.endpoint = Stubborn(net.reactor)
+    net.make().start()
+    net.pass_time(30)
+    assert len(net.endpoint.attempts) == 3
+
+
+def test_an_attempt_that_does_not_like_to_be_cancelled_does_not_stop_the_others(net: Net) -> None:
+    """Twisted's own endpoints raise when their connector thinks that it is not connecting (any more)."""
+
+    class Raising(Endpoint):
+        def connect(self, factory: Any) -> Deferred[Any]:
+            super().connect(factory)
+            return Deferred(lambda deferred: 1 / 0)
+
+    net.endpoint = Raising(net.reactor)
     net.make().start()
     net.pass_time(30)
     assert len(net.endpoint.attempts) == 3
@@ -478,20 +745,20 @@ def test_a_second_connection_of_one_attempt_is_hung_up(net: Net) -> None:
 # Things that raise
 
 
-def test_a_transport_that_raises_costs_a_chunk_and_the_connection(net: Net, logged: Logged) -> None:
-    """Nobody sees the exception; the chunk is dropped and counted, and the next connection goes on."""
+def test_a_transport_that_raises_costs_the_connection(net: Net, logged: Logged) -> None:
+    """Nobody sees the exception; the next connection gets everything."""
     pipe = net.connect()
     pipe.write = lambda data: 1 / 0
     net.deliver(1, 2)
-    assert dropped(net.stream) == {"not_written": 1}
     net.pass_time(1)
     assert pipe.ended == "ConnectionAborted"
-    assert numbers(net.endpoint.latest.accept()) == [2]
+    assert numbers(net.endpoint.latest.accept()) == [1, 2]
+    assert dropped(net.stream) == {}
     assert logged.flush_text("writing to tcp:graphite:2003 failed (ZeroDivisionError)")
 
 
 def test_a_frame_that_raises_costs_its_chunk(net: Net, logged: Logged) -> None:
-    """The poisoned chunk is dropped and counted instead of being tried for ever."""
+    """The poisoned chunk is dropped and counted instead of being tried for ever; its neighbours are not harmed."""
 
     def frame(data: bytes) -> bytes:
         if data == chunk(1).data:
@@ -501,10 +768,15 @@ def test_a_frame_that_raises_costs_its_chunk(net: Net, logged: Logged) -> None:
     net.make(frame=frame)
     net.deliver(0, 1, 2)
     pipe = net.connect()
+    assert numbers(pipe) == [0, 2]
+    assert dropped(net.stream) == {"unwritable": 1}
+    net.pass_time(2)
+    assert net.stream.ledger.retained == 2
+    pipe.lose()
     net.pass_time(1)
-    assert numbers(pipe) + numbers(net.endpoint.latest.accept()) == [0, 2]
-    assert dropped(net.stream) == {"not_written": 1}
+    assert numbers(net.endpoint.latest.accept()) == [0, 2]
     assert logged.flush_text("writing to tcp:graphite:2003 failed (ValueError)")
+    assert "00000001" not in "".join(logged.texts())
 
 
 def test_a_stream_that_cannot_write_still_stops(net: Net, logged: Logged) -> None:
@@ -516,7 +788,7 @@ def test_a_stream_that_cannot_write_still_stops(net: Net, logged: Logged) -> Non
     net.endpoint.latest.accept()
     net.pass_time(6)
     assert stopped == [None]
-    assert dropped(net.stream) in ({"not_written": 2}, {"not_written": 1, "stopped": 1})
+    assert dropped(net.stream) == {"unwritable": 2}
     assert logged.flush_text("failed (ZeroDivisionError)")
 
 
@@ -538,7 +810,7 @@ def test_an_idle_stream_closes_its_connection(net: Net, logged: Logged) -> None:
     net.reactor.advance(0)
     assert stopped == [None]
     assert pipe.ended == "ConnectionDone"
-    assert net.stream.counts["connection_failures"] == 0
+    assert not any(name.startswith(("connection_failures", "connections_lost")) for name in net.stream.counts)
     assert logged.texts() == []
     assert net.reactor.getDelayedCalls() == []
 
@@ -555,7 +827,7 @@ def test_a_connected_stream_is_drained_before_it_stops(net: Net) -> None:
     assert stopped == [None]
     assert pipe.ended == "ConnectionDone"
     assert numbers(pipe) == list(range(5))
-    assert net.stream.counts["points_written"] == 5
+    assert net.stream.ledger.delivered == 5
     assert net.reactor.getDelayedCalls() == []
 
 
@@ -569,8 +841,8 @@ def test_a_peer_that_never_reads_does_not_hold_up_a_stop(net: Net, logged: Logge
     net.pass_time(0.3)
     assert stopped == [None]
     assert pipe.ended == "ConnectionAborted"
-    assert dropped(net.stream) == {"stopped": 4}
-    assert "4 points did not reach tcp:graphite:2003" in logged.texts()
+    assert dropped(net.stream) == {"unconfirmed": 2, "stopped": 3}
+    assert "5 points may not have reached tcp:graphite:2003" in logged.texts()
     assert net.reactor.getDelayedCalls() == []
 
 
@@ -689,7 +961,7 @@ def test_a_connection_that_is_lost_while_draining_is_tried_once_more(net: Net) -
     second = net.endpoint.latest.accept()
     net.reactor.advance(0)
     assert stopped == [None]
-    assert numbers(second) == [1, 2, 3]
+    assert numbers(second) == [0, 1, 2, 3]
     assert second.ended == "ConnectionDone"
 
 
@@ -701,19 +973,107 @@ def test_a_peer_that_always_closes_ends_the_draining(net: Net) -> None:
     pipe.lose()
     net.endpoint.latest.accept(full=True).lose()
     assert stopped == [None]
-    assert dropped(net.stream) == {"stopped": 2}
+    assert dropped(net.stream) == {"unconfirmed": 2, "stopped": 2}
     net.pass_time(120)
     assert len(net.endpoint.attempts) == 2
 
 
-def test_a_connection_that_is_lost_while_closing_is_the_end(net: Net) -> None:
-    """The peer may be faster than the goodbye."""
+def test_a_connection_that_is_lost_while_closing_is_tried_once_more(net: Net) -> None:
+    """The goodbye was not answered: what the peer may not have read is sent again, once."""
+    pipe = net.connect(full=True)
+    net.deliver(1)
+    stopped = net.stop()
+    pipe.lose()
+    assert stopped == []
+    second = net.endpoint.latest.accept()
+    net.reactor.advance(0)
+    assert stopped == [None]
+    assert numbers(second) == [1]
+    assert net.stream.ledger.delivered == 1
+
+
+def test_a_connection_that_is_lost_while_closing_is_the_end_where_nothing_is_sent_twice(net: Net) -> None:
+    """What was on its way is counted, and nobody connects again for nothing."""
+    net.make(replay_window=0)
     pipe = net.connect(full=True)
     net.deliver(1)
     stopped = net.stop()
     pipe.lose()
     assert stopped == [None]
     assert len(net.endpoint.attempts) == 1
+    assert dropped(net.stream) == {"unconfirmed": 1}
+
+
+def test_an_orderly_close_confirms_the_window(net: Net) -> None:
+    """The peer has read to our end of the stream and ended its own: a moment ago is as good as an hour."""
+    net.connect()
+    net.deliver(1, 2)
+    net.pass_time(2)
+    net.deliver(3)
+    stopped = net.stop()
+    net.reactor.advance(0)
+    assert stopped == [None]
+    assert net.stream.ledger.delivered == 3
+    assert dropped(net.stream) == {}
+
+
+def test_a_close_that_is_not_answered_confirms_nothing(net: Net, logged: Logged) -> None:
+    """At the deadline all that was not delivered before is dropped as unconfirmed, and told."""
+    pipe = net.connect()
+    pipe.answers = False
+    net.deliver(1, 2)
+    stopped = net.stop(5)
+    net.pass_time(4.8)
+    assert stopped == []
+    net.pass_time(0.3)
+    assert stopped == [None]
+    assert pipe.ended == "ConnectionAborted"
+    assert dropped(net.stream) == {"unconfirmed": 2}
+    assert "2 points may not have reached tcp:graphite:2003" in logged.texts()
+
+
+def test_the_end_of_the_peers_stream_before_ours_confirms_nothing(net: Net) -> None:
+    """It closed for reasons of its own, with or without having read: what may be lost is sent again."""
+    pipe = net.connect()
+    net.deliver(1)
+    pipe.answers = False
+    stopped = net.stop()
+    pipe.end_of_stream()
+    net.reactor.advance(0)
+    assert stopped == []
+    second = net.endpoint.latest.accept()
+    net.reactor.advance(0)
+    assert stopped == [None]
+    assert numbers(second) == [1]
+    assert net.stream.ledger.delivered == 1
+
+
+def test_an_end_with_something_still_on_its_way_confirms_nothing(net: Net) -> None:
+    """A peer whose kernel has not acknowledged everything cannot have read it."""
+    net.make(replay_window=0)
+    pipe = net.connect()
+    net.deliver(1)
+    pipe.outstanding = 20
+    stopped = net.stop()
+    net.reactor.advance(0)
+    assert stopped == [None]
+    assert dropped(net.stream) == {"unconfirmed": 1}
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_over_tls_the_answer_to_our_goodbye_confirms(net: Net, answered: bool) -> None:
+    """Twisted calls that a clean close; anything else proves nothing."""
+    net.make(replay_window=0)
+    pipe = net.connect(pipe=TLSPipe)
+    pipe.shake_hands()
+    net.deliver(1)
+    stopped = net.stop()
+    if not answered:
+        pipe.lose()
+    net.reactor.advance(0)
+    assert stopped == [None]
+    assert net.stream.ledger.delivered == answered
+    assert dropped(net.stream) == ({} if answered else {"unconfirmed": 1})
 
 
 def test_every_stop_is_answered(net: Net) -> None:
@@ -767,7 +1127,7 @@ def test_what_is_delivered_after_stop_is_dropped_and_counted(net: Net) -> None:
     assert net.stop() == [None]
     net.deliver(1, 2)
     assert dropped(net.stream) == {"stopped": 2}
-    assert net.stream.levels["queued_bytes"] == 0
+    assert net.stream.levels["buffer_bytes"] == 0
 
 
 def test_a_stopped_stream_does_not_start_again(net: Net) -> None:
@@ -795,9 +1155,8 @@ def test_stop_in_the_middle_of_a_chunk_by_chunk_drain(net: Net) -> None:
         pipe.producer.resumeProducing()
     net.pass_time(2.1)
     assert stopped == [None]
-    written, lost = net.stream.counts["points_written"], dropped(net.stream)["stopped"]
-    assert written + lost == 20
-    assert written == 7
+    assert net.stream.counts["points_sent"] == 8
+    assert dropped(net.stream) == {"unconfirmed": 8, "stopped": 12}
 
 
 @pytest.mark.parametrize("when", ["connect", "accept", "room", "lost"])
@@ -830,3 +1189,87 @@ def test_a_stop_in_reaction_to_anything_is_fine(net: Net, when: str) -> None:
     net.pass_time(2)
     assert calls == []
     assert net.reactor.getDelayedCalls() == []
+
+
+# With a spool
+
+
+def on_disk(net: Net, path: Path, **settings: Any) -> Stream:
+    net.endpoint = Endpoint(net.reactor)
+    return net.make(spool=Spool(path / "spool"), **settings)
+
+
+def test_what_has_to_wait_goes_to_disk_and_comes_back_in_its_order(net: Net, tmp_path: Path) -> None:
+    """After a second of outage memory is empty; when the peer is back it gets the spool first, then what is new."""
+    on_disk(net, tmp_path)
+    net.stream.start()
+    net.endpoint.latest.refuse()
+    for number in range(20):
+        net.deliver(number)
+        net.pass_time(0.1)
+    net.pass_time(2, refuse)
+    assert net.stream.ledger.spooled == 20
+    assert net.stream.levels["spool_points"] == 20
+    assert net.stream.levels["buffer_bytes"] == 0
+    net.deliver(20)
+    net.pass_time(5)
+    pipe = net.endpoint.latest.accept()
+    assert numbers(pipe) == list(range(21))
+    net.pass_time(2)
+    assert net.stream.ledger.retained == 21
+    pipe.lose()
+    net.pass_time(10)
+    assert sorted(numbers(net.endpoint.latest.accept())) == list(range(21))
+    assert dropped(net.stream) == {}
+
+
+def test_what_a_stop_cannot_deliver_is_there_in_the_next_life(net: Net, tmp_path: Path) -> None:
+    """Also what was written and not confirmed; nothing is dropped."""
+    on_disk(net, tmp_path)
+    pipe = net.connect()
+    pipe.answers = False
+    net.deliver(1, 2)
+    net.pass_time(2)
+    pipe.full = True
+    net.deliver(3)
+    stopped = net.stop(3)
+    net.pass_time(4)
+    assert stopped == [None]
+    assert net.stream.ledger.spooled == 3
+    assert dropped(net.stream) == {}
+    on_disk(net, tmp_path)
+    pipe = net.connect()
+    net.deliver(4)
+    assert numbers(pipe) == [1, 2, 3, 4]
+    assert net.stream.ledger.collected == 4
+
+
+def test_where_nothing_is_sent_twice_the_spool_keeps_only_what_was_never_sent(net: Net, tmp_path: Path) -> None:
+    """What was written and not confirmed is counted, and does not come back."""
+    on_disk(net, tmp_path, replay_window=0)
+    net.connect(full=True)
+    net.deliver(1, 2, 3, size=BIG)
+    stopped = net.stop(1)
+    net.pass_time(2)
+    assert stopped == [None]
+    assert dropped(net.stream) == {"unconfirmed": 2}
+    on_disk(net, tmp_path, replay_window=0)
+    assert numbers(net.connect()) == [3]
+
+
+def test_a_stop_drains_the_spool(net: Net, tmp_path: Path) -> None:
+    """What an earlier life left is delivered in this one's last seconds, if that is all it has."""
+    on_disk(net, tmp_path)
+    net.deliver(*range(10))
+    net.stream.start()
+    net.stop(0)
+    net.reactor.advance(0)
+    assert net.stream.ledger.spooled == 10
+    on_disk(net, tmp_path)
+    pipe = net.connect(full=True)
+    stopped = net.stop()
+    pipe.read()
+    net.reactor.advance(0)
+    assert stopped == [None]
+    assert net.stream.ledger.delivered == 10
+    assert list((tmp_path / "spool").glob("*.spool")) == []

@@ -11,7 +11,10 @@ a TLS terminator without a backend accepts and closes at once.
 
 from __future__ import annotations
 
+import os
+from collections import Counter as Tally
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -24,6 +27,8 @@ from twisted.python.failure import Failure
 
 from txmetrics.delivery._backoff import Backoff
 from txmetrics.delivery._connection import Connection
+from txmetrics.delivery._reasons import kind
+from txmetrics.forks import cut_off
 
 __all__ = ["Connector"]
 
@@ -42,7 +47,8 @@ class Phase(Enum):
 
 
 class Connector:
-    """Calls ``room()`` whenever something may be written, and ``lost()`` when there is no connection (any more).
+    """Calls ``room()`` whenever something may be written, ``acknowledged(n)`` when the peer has the n next writes, and
+    ``lost(confirmed)`` when there is no connection (any more): confirmed if ``close`` ended it in order.
 
     ``where`` names the endpoint in the log: one line when it goes away, one when it is back for good. A good
     connection that its peer closes, as balancers do with idle ones, is made anew without a word.
@@ -57,21 +63,27 @@ class Connector:
         where: str,
         random: Callable[[], float],
         room: Callable[[], None],
-        lost: Callable[[], None],
+        acknowledged: Callable[[int], None],
+        lost: Callable[[bool], None],
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._where = where
         self._backoff = Backoff(random)
         self._room = room
+        self._acknowledged = acknowledged
         self._lost = lost
         self._phase = Phase.IDLE
+        self._process = 0  # the one that started it
         self._attempt: _Attempt | None = None
         self._timer: IDelayedCall | None = None  # the end of the opening, of the trial period, or of the waiting
         self._healthy = False
         self._troubled = False
         self.connections = 0
-        self.failures = 0
+        self.failures: Tally[str] = Tally()
+        """Attempts that led to no connection, by reason."""
+        self.losses: Tally[str] = Tally()
+        """Connections that were lost, by reason."""
 
     # What the owner calls
 
@@ -84,15 +96,20 @@ class Connector:
     def opening(self) -> bool:
         return self._phase is Phase.OPENING
 
+    @property
+    def closing(self) -> bool:
+        return self._phase is Phase.CLOSING
+
     def start(self) -> None:
-        """Connect now, if there is neither a connection nor an attempt at one."""
-        if self._phase in (Phase.IDLE, Phase.WAITING):
+        """Connect now, if there is neither a connection nor an attempt at one; in a forked child, never."""
+        self._process = self._process or os.getpid()
+        if self._phase in (Phase.IDLE, Phase.WAITING) and self._process == os.getpid():
             self._enter(Phase.OPENING, OPENING_TIMEOUT, self._give_up_opening)
-            self._attempt = _Attempt(self)
+            self._attempt = _Attempt(self, self._reactor)
             self._attempt.begin(self._endpoint)
 
     def close(self) -> None:
-        """Pass on what the open connection still holds, then close it; ``lost()`` tells when that is done."""
+        """Pass on what the open connection still holds, then close it; ``lost`` tells when that is done."""
         connection = self.connection
         if connection is not None:
             self._enter(Phase.CLOSING)
@@ -112,11 +129,14 @@ class Connector:
         if self._phase is Phase.OPEN:
             self._room()
 
-    def lost(self, reason: Failure) -> None:
+    def acknowledged(self, writes: int) -> None:
+        self._acknowledged(writes)
+
+    def lost(self, reason: Failure, confirmed: bool) -> None:
         self._attempt = None
         if self._phase is Phase.CLOSING:
             self._enter(Phase.IDLE)
-            self._lost()
+            self._lost(confirmed)
         else:
             self._fail(reason)
 
@@ -141,13 +161,13 @@ class Connector:
     def _fail(self, reason: Failure) -> None:
         usual = self._healthy and reason.check(ConnectionDone)
         self._healthy = False
+        (self.losses if self._phase is Phase.OPEN else self.failures)[kind(reason)] += 1
         self._enter(Phase.WAITING, self._backoff.failed(), self.start)
-        self.failures += 1
         if not self._troubled and not usual:
             self._troubled = True
             error = reason.getErrorMessage() or type(reason.value).__name__
             self.log.warn("no connection to {where} ({error}); trying again", where=self._where, error=error)
-        self._lost()
+        self._lost(False)
 
     def _enter(self, phase: Phase, seconds: float = 0.0, then: Callable[[], None] | None = None) -> None:
         """Change the phase; ``then`` is called if it still is that phase after ``seconds``."""
@@ -165,8 +185,10 @@ class _Attempt(Factory):
 
     noisy = False
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, reactor: Any) -> None:
+        self._process = os.getpid()
         self._connector: Connector | None = connector
+        self._reactor = reactor
         self._pending: Deferred[Any] | None = None
         self.connection: Connection | None = None
 
@@ -178,15 +200,18 @@ class _Attempt(Factory):
         self._connector = None
         if self.connection is not None:
             self.connection.abort()
-        elif self._pending is not None:
-            self._pending.cancel()
+        elif self._pending is not None and self._process == os.getpid():  # a child would end its parent's attempt
+            with suppress(Exception):  # Twisted's own connectors may raise here
+                self._pending.cancel()
 
     def buildProtocol(self, addr: object) -> Connection:
-        return Connection(self)
+        return Connection(self, self._reactor)
 
     # What the connection calls
 
     def opened(self, connection: Connection) -> None:
+        if self._process != os.getpid():
+            cut_off(connection)  # a forked child has gone on with its parent's attempt
         if self._connector is None or self.connection is not None:
             connection.abort()
         else:
@@ -196,6 +221,10 @@ class _Attempt(Factory):
         if connection is self.connection and self._connector is not None:
             self._connector.ready()
 
+    def acknowledged(self, connection: Connection, writes: int) -> None:
+        if self._connector is not None:
+            self._connector.acknowledged(writes)
+
     def lost(self, connection: Connection, reason: Failure) -> None:
         if connection is self.connection:
             self._fail(reason)
@@ -204,4 +233,4 @@ class _Attempt(Factory):
         connector = self._connector
         self.give_up()
         if connector is not None:
-            connector.lost(reason)
+            connector.lost(reason, self.connection is not None and self.connection.confirmed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
 
 __all__ = ["Secret"]
 
@@ -30,3 +31,31 @@ class Secret:
     def before_each_line(self, data: bytes) -> bytes:
         """``data``, whole lines, with the key and a dot before each."""
         return b"".join([self.__value + b"." + line for line in data.splitlines(keepends=True)])
+
+    def as_basic_user(self) -> bytes:
+        """The value of an HTTP Authorization header: Basic, the key as the user, no password.
+
+        Its repr is stars, and so is that of what comes of it when other bytes are put before or behind it: Twisted
+        does so in variables of its own, which a verbose traceback would show.
+        """
+        return _Veiled(b"Basic " + b2a_base64(self.__value + b":", newline=False))
+
+
+class _Veiled(bytes):
+    """Bytes that show themselves as stars, until they are joined."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+    def __add__(self, other: bytes) -> bytes:  # type: ignore[override]
+        return _Veiled(bytes(self) + other)
+
+    def __radd__(self, other: bytes) -> bytes:
+        return _Veiled(other + bytes(self))

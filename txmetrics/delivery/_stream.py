@@ -15,14 +15,16 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txmetrics.delivery._connection import Connection
 from txmetrics.delivery._connector import Connector
-from txmetrics.delivery._outbox import Outbox
-from txmetrics.interfaces import Chunk, IDelivery
+from txmetrics.delivery._outbox import MAX_BYTES, Outbox
+from txmetrics.delivery._spool import Spool
+from txmetrics.delivery._spooling import Spooling
+from txmetrics.interfaces import Chunk, IDelivery, Ledger
 
-__all__ = ["Stream"]
+__all__ = ["REPLAY_WINDOW", "Stream"]
 
-MAX_BYTES = 8 * 1024 * 1024
+REPLAY_WINDOW = 60.0
+"""Seconds' worth of points that a plain carbon may hold in memory, and lose in a crash, with the usual settings."""
 
 
 @implementer(IDelivery)
@@ -30,10 +32,13 @@ class Stream:
     """Delivers chunks over one connection at a time, and makes a new one, with back-off, when it is lost.
 
     ``endpoint`` is connected to once ``start`` is called; ``where`` names it in the log. ``frame`` turns a chunk's
-    bytes into what is written, at the moment of writing. ``resend`` says what happens to a chunk that was cut off
-    by a lost connection: True sends it again, with the same timestamps, which is right where a second value
-    replaces the first (carbon, InfluxDB); False drops and counts it, for backends that would add the two. Of
-    chunks that wait, the oldest are dropped and counted beyond ``max_bytes``.
+    bytes into what is written, at the moment of writing.
+
+    What was written in the last ``replay_window`` seconds before a connection is lost, and what the peer had not
+    acknowledged, is written again with its old timestamps. That is right where a second value replaces the first
+    (carbon, InfluxDB); for backends that would add the two, 0 never sends anything twice, and what a lost connection
+    cut off is dropped and counted. Of chunks that wait, the oldest are dropped and counted beyond ``max_bytes``,
+    unless there is a ``spool``.
     """
 
     log = Logger()
@@ -45,49 +50,55 @@ class Stream:
         where: str,
         *,
         frame: Callable[[bytes], bytes] = bytes,
-        resend: bool = True,
+        replay_window: float = REPLAY_WINDOW,
         max_bytes: int = MAX_BYTES,
+        spool: Spool | None = None,
         random: Callable[[], float] = system_random,
     ) -> None:
+        """``reactor`` is an IReactorTime, of monotonic time where the clock may be set."""
         self._reactor = reactor
         self._where = where
         self._frame = frame
-        self._resend = resend
-        self._outbox = Outbox(max_bytes)
-        self._connector = Connector(reactor, endpoint, where, random, self._room, self._lost)
-        self._bytes_written = 0
+        self._spool = spool
+        self._outbox = Outbox(
+            reactor.seconds, max_bytes, window=replay_window, resend=replay_window > 0, spool=self._spool
+        )
+        self._connector = Connector(reactor, endpoint, where, random, self._write, self._outbox.acknowledge, self._lost)
+        self._spooling = Spooling(reactor, self._outbox, spool, self._stuck)
+        self._bytes_sent = 0
         self._stopped: Deferred[None] | None = None
         self._deadline: IDelayedCall | None = None
         self._last_attempt_made = False
 
     @property
     def counts(self) -> Mapping[str, int]:
-        outbox = self._outbox
+        connector = self._connector
         return {
-            "points_accepted": outbox.accepted,
-            "points_written": outbox.written,
-            **{f"points_dropped.{reason}": points for reason, points in outbox.dropped.items()},
-            "bytes_written": self._bytes_written,
-            "connections": self._connector.connections,
-            "connection_failures": self._connector.failures,
+            **self._outbox.counts,
+            "bytes_sent": self._bytes_sent,
+            "connections": connector.connections,
+            **{f"connections_lost.{reason}": count for reason, count in connector.losses.items()},
+            **{f"connection_failures.{reason}": count for reason, count in connector.failures.items()},
         }
 
     @property
     def levels(self) -> Mapping[str, float]:
-        return {
-            "connected": int(self._connector.connection is not None),
-            "queued_points": self._outbox.points,
-            "queued_bytes": self._outbox.bytes,
-        }
+        return {"connected": int(self._connector.connection is not None), **self._outbox.levels}
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._outbox.ledger
 
     def start(self) -> None:
         if self._stopped is None:
+            if self._spool is not None:
+                self._spool.open()
             self._connector.start()
 
     def deliver(self, chunk: Chunk) -> None:
         self._outbox.put(chunk)
         if self._stopped is not None and self._stopped.called:
-            self._outbox.drop_all("stopped")
+            self._outbox.close()
         else:
             self._write()
 
@@ -102,49 +113,60 @@ class Stream:
             self._stopped.addCallback(done.callback)
         return done
 
-    def _room(self) -> None:
-        """The transport has passed on what it held."""
-        self._outbox.settle()
-        self._write()
-        if self._stopped is not None:
-            self._wind_down()
-
-    def _lost(self) -> None:
-        if self._resend:
-            self._outbox.take_back()
-        else:
-            self._outbox.drop_in_flight("cut_off")
-        if self._stopped is not None:
-            self._wind_down()
-
     def _write(self) -> None:
+        """Write what the transport has room for."""
         connection = self._connector.connection
         while connection is not None and connection.writable:
             chunk = self._outbox.take()
             if chunk is None:
-                return
+                break
             try:
-                data = self._frame(chunk.data)
+                data = self._framed(chunk)
                 connection.write(data)
             except Exception as error:
-                self._failed_to_write(connection, error)
-                return
-            self._bytes_written += len(data)
-            if connection.writable:
-                self._outbox.settle()
+                self._tell(error)
+                connection.abort()
+            else:
+                self._bytes_sent += len(data)
+        self._spooling.look()
+        if self._stopped is not None:
+            self._wind_down()
 
-    def _failed_to_write(self, connection: Connection, error: Exception) -> None:
-        """Whatever is wrong with the chunk or the connection, try again with neither of them."""
+    def _framed(self, chunk: Chunk) -> bytes:
+        try:
+            return self._frame(chunk.data)
+        except Exception as error:
+            if not self._outbox.give_up_last():
+                raise
+            self._tell(error)
+            return b""
+
+    def _tell(self, error: Exception) -> None:
         # Only the kind of the error: its text and its traceback may show what ``frame`` adds, an API key.
         self.log.error("writing to {where} failed ({kind})", where=self._where, kind=type(error).__name__)
-        self._outbox.drop_in_flight("not_written")
-        connection.abort()
+
+    def _lost(self, confirmed: bool) -> None:
+        if confirmed:
+            self._outbox.confirm()
+        else:
+            self._outbox.lose()
+        self._spooling.look()
+        if self._stopped is not None:
+            self._wind_down()
+
+    def _stuck(self) -> bool:
+        connection = self._connector.connection
+        return connection is None or not connection.writable
+
+    # The end
 
     def _wind_down(self) -> None:
         """One step nearer to the end; called whenever something has changed after ``stop``."""
         if self._connector.connection is not None:
-            if self._outbox.empty:
-                self._connector.close()  # and `_lost` will find the outbox empty
+            if self._outbox.nothing_to_write:
+                self._connector.close()  # and `_lost` tells how that went
+        elif self._connector.closing:
+            return
         elif self._outbox.empty or (self._last_attempt_made and not self._connector.opening):
             self._end()
         elif not self._connector.opening:
@@ -155,10 +177,11 @@ class Stream:
         """Give up what is still there."""
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
+        self._deadline = None
+        self._spooling.end()
         self._connector.stop()
-        points = self._outbox.drop_all("stopped")
+        points = self._outbox.close()
         if points:
-            self.log.warn("{points} points did not reach {where}", points=points, where=self._where)
-        stopped, self._deadline = self._stopped, None
-        if stopped is not None and not stopped.called:
-            stopped.callback(None)
+            self.log.warn("{points} points may not have reached {where}", points=points, where=self._where)
+        if self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)
