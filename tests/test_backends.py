@@ -61,8 +61,10 @@ WRONG_ENDPOINTS = [
 ]
 
 
-@pytest.mark.parametrize("make", [graphite, hosted_graphite])
-@pytest.mark.parametrize("endpoint", WRONG_ENDPOINTS)
+@pytest.mark.parametrize(
+    ("make", "endpoint"),
+    [(graphite, each) for each in WRONG_ENDPOINTS] + [(hosted_graphite, each) for each in WRONG_ENDPOINTS if each],
+)
 def test_a_wrong_endpoint_is_refused(make: Make, endpoint: Any) -> None:
     """At once, with the text that is wrong and one that is right."""
     with pytest.raises(ValueError, match=r"is no endpoint such as tcp:127.0.0.1:2003") as refused:
@@ -166,26 +168,63 @@ def test_without_a_prefix_names_are_bare() -> None:
     memory.end()
 
 
-def test_a_key_in_clear_is_a_warning(logged: Logged) -> None:
-    """Whoever sends a key over plain TCP is told, once, when the service starts."""
-    memory = Memory(backends.hosted_graphite, KEY, endpoint="tcp:h:2003")
-    memory.reactor.advance(30)
-    [warning] = [text for text in logged.texts() if "in clear" in text]
-    assert warning == "tcp:h:2003 is not encrypted: the API key is sent in clear"
-    memory.end()
-    logged.forget()
-    Memory(backends.hosted_graphite, KEY, endpoint="TCP:h:2003").end()
-    assert [text for text in logged.texts() if "in clear" in text]
+@pytest.mark.parametrize("endpoint", ["tcp:h:2003", "TCP:h:2003", "unix:/run/socket"])
+def test_a_key_in_clear_must_be_asked_for_by_name(endpoint: str) -> None:
+    """Whoever names an endpoint without TLS is told what it would mean, and how to say that it is meant."""
+    with pytest.raises(ValueError, match="everybody on the way could read the API key") as refused:
+        hosted_graphite(endpoint=endpoint)
+    sentence(refused.value)
+    assert "cleartext" in str(refused.value)
+    assert not hosted_graphite(endpoint=endpoint, transport="cleartext").running
 
 
-def test_a_key_on_a_local_socket_is_no_warning(logged: Logged) -> None:
-    """It does not leave the machine in clear."""
-    reactor = FakeReactor()
-    reporter = hosted_graphite(endpoint="unix:/nonexistent/socket", reactor=reactor)
-    reporter.startService()
-    reporter.stopService()
-    reactor.advance(STOP + 1)
-    assert not [text for text in logged.texts() if "in clear" in text]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"transport": "https", "endpoint": "tls:h:1"},
+        {"transport": "tls", "endpoint": "https://h/sink"},
+        {"transport": "cleartext", "endpoint": "https://h/sink"},
+        {"transport": "https", "endpoint": "http://h/sink"},
+        {"transport": "carrier pigeon"},
+    ],
+)
+def test_a_transport_that_does_not_suit_its_endpoint_is_refused(arguments: dict[str, str]) -> None:
+    """In one sentence that names what was given."""
+    with pytest.raises(ValueError, match=r"transport|endpoint") as refused:
+        hosted_graphite(**arguments)
+    sentence(refused.value)
+    assert repr(arguments.get("endpoint", arguments["transport"])) in str(refused.value)
+
+
+def test_a_key_in_a_url_is_refused_and_not_repeated() -> None:
+    """User information of a URL ends in logs."""
+    with pytest.raises(ValueError, match="user") as refused:
+        hosted_graphite(transport="https", endpoint=f"https://{KEY}@h/sink")
+    sentence(refused.value)
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "told"),
+    [
+        ("tcp:h:1", {"protocol": "udp"}, "UDP's is such as udp:"),
+        ("udp:h:1", {"protocol": "pickle"}, "UDP's is such as udp:"),
+        ("udp:h:0", {}, "'udp:h:0' is no endpoint such as"),
+        ("udp:h:65536", {}, "is no endpoint such as"),
+        ("udp:h", {}, "is no endpoint such as"),
+        ("udp:a:b:1", {}, "is no endpoint such as"),
+        ("udp:h:1", {"spool": "/somewhere"}, "nobody knows what has arrived"),
+        ("tcp:h:1", {"protocol": "protobuf"}, "plaintext, pickle, udp"),
+        ("tcp:h:1", {"replay_window": -1}, "replay window of -1 seconds"),
+        ("tcp:h:1", {"replay_window": float("nan")}, "replay window of nan seconds"),
+        ("https://h/sink", {}, "is a URL"),
+    ],
+)
+def test_graphite_refuses_what_makes_no_sense(endpoint: str, arguments: dict[str, Any], told: str) -> None:
+    """Each in one sentence that says what is wrong."""
+    with pytest.raises(ValueError, match=re.escape(told)) as refused:
+        graphite(endpoint=endpoint, **arguments)
+    sentence(refused.value)
 
 
 def test_graphite_is_sent_again_what_was_cut_off() -> None:
@@ -195,7 +234,7 @@ def test_graphite_is_sent_again_what_was_cut_off() -> None:
 
 def test_hosted_graphite_is_sent_nothing_twice() -> None:
     """A second value would be added there: what was cut off is dropped and counted."""
-    assert cut_off(Memory(backends.hosted_graphite, KEY, endpoint="tcp:h:1")) == 0
+    assert cut_off(Memory(backends.hosted_graphite, KEY, endpoint="tcp:h:1", transport="cleartext")) == 0
 
 
 def cut_off(memory: Memory) -> int:
@@ -212,7 +251,7 @@ def cut_off(memory: Memory) -> int:
     lines = second.value().split(b"\n")[:-1]
     assert len(lines) > 1000
     assert len(lines) == len(set(lines))
-    dropped = memory.reporter._delivery.counts.get("points_dropped.cut_off", 0)
+    dropped = memory.reporter._delivery.counts.get("points_dropped.unconfirmed", 0)
     again = len(set(first) & set(lines))
     assert (dropped == 0) == (again > 0)
     memory.end()

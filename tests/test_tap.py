@@ -97,7 +97,13 @@ def refusal(*arguments: str) -> UsageError:
         (["--metrics-interval=ten", "web"], "--metrics-interval takes a number of seconds, not 'ten'"),
         (["--metrics-interval=", "web"], "--metrics-interval takes a number of seconds, not ''"),
         (["--metrics-hosted-graphite-endpoint=nosuch:1", "web"], "'nosuch:1' is no endpoint"),
-        ([GRAPHITE, "--metrics-hosted-graphite-endpoint=tcp:a:1", "web"], "reports nothing without an API key"),
+        (["--metrics-graphite=udp:h:0", "web"], "'udp:h:0' is no endpoint"),
+        ([GRAPHITE, "--metrics-protocol=protobuf", "web"], "choose one of plaintext, pickle, udp"),
+        ([GRAPHITE, "--metrics-protocol=udp", "web"], "UDP's is such as udp:"),
+        ([GRAPHITE, "--metrics-replay-window=-1", "web"], "a replay window of -1.0 seconds"),
+        ([GRAPHITE, "--metrics-replay-window=x", "web"], "--metrics-replay-window takes a number of seconds, not 'x'"),
+        ([GRAPHITE, "--metrics-hosted-graphite-transport=https", "web"], "report nothing without an API key"),
+        ([GRAPHITE, "--metrics-hosted-graphite-endpoint=tcp:a:1", "web"], "report nothing without an API key"),
     ],
 )
 def test_a_wrong_option_is_one_line_that_names_it(arguments: list[str], told: str) -> None:
@@ -178,7 +184,7 @@ def test_every_option_is_explained_in_one_line() -> None:
     """The help has a sentence for each option, without the line breaks that usage would keep."""
     options = Options()
     explained = {name: text for name, text in options.docs.items() if name.startswith("metrics-")}
-    assert len(explained) == 6
+    assert len(explained) == 10
     for name, text in explained.items():
         assert re.fullmatch(r"[A-Z][^\n]+\.", text), name
         assert f"--{name}=" in str(options)
@@ -377,13 +383,37 @@ async def test_hosted_graphite_gets_the_key_before_each_name(
     else:
         monkeypatch.setenv(KEY_VARIABLE, KEY)
     async with graphite() as (receiver, endpoint):
-        options = parsed(*arguments, f"--metrics-hosted-graphite-endpoint={endpoint}", "web", "--listen=tcp:0")
+        arguments += [f"--metrics-hosted-graphite-endpoint={endpoint}", "--metrics-hosted-graphite-transport=cleartext"]
+        options = parsed(*arguments, "web", "--listen=tcp:0")
         service = makeService(options)
         service.startService()
         await service.stopService()
     assert await arrived(receiver, f"{KEY}.http.requests.count") == 0
     assert {name.partition(".")[0] for name in receiver.names()} == {KEY}
     assert not [text for text in logged.texts() if KEY in text]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_could_not_be_delivered_is_in_the_spool_for_the_next_start(tmp_path: Path) -> None:
+    """Protocol, replay window and spool reach the backend: a run without Graphite, then one with it."""
+    async with graphite() as (receiver, endpoint):
+        pass  # nobody listens there now
+    settings = [f"--metrics-spool={tmp_path / 'spool'}", "--metrics-protocol=plaintext", "--metrics-replay-window=5"]
+    service = makeService(parsed(f"--metrics-graphite={endpoint}", *settings, "web", "--listen=tcp:0"))
+    service.startService()
+    await service.stopService()
+    assert receiver.points == []
+    [folder] = (tmp_path / "spool").iterdir()
+    assert [file.stat().st_size > 1000 for file in folder.glob("*.spool")] == [True]
+    port = endpoint.rpartition(":")[2]
+    await deferLater(reactor, 1.0)  # the last report of each run has a second of its own
+    listening = await serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1").listen(receiver)
+    service = makeService(parsed(f"--metrics-graphite={endpoint}", *settings, "web", "--listen=tcp:0"))
+    service.startService()
+    await service.stopService()
+    await listening.stopListening()
+    assert len(receiver.values("http.requests.count")) == 2
+    assert list(folder.glob("*.spool")) == []
 
 
 @pytest_twisted.ensureDeferred

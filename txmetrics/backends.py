@@ -5,24 +5,47 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.interfaces import IReactorPluggableNameResolver, IStreamClientEndpoint
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import Logger
 
 from txmetrics import names
-from txmetrics.delivery import Secret, Stream
+from txmetrics.delivery import (
+    HOSTED_GRAPHITE_SINK,
+    REPLAY_WINDOW,
+    Datagrams,
+    Post,
+    Secret,
+    Spool,
+    Stream,
+    check_host,
+    check_url,
+    with_own_lookups,
+)
+from txmetrics.interfaces import IWire
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Backend, Reporter
-from txmetrics.wire import Graphite
+from txmetrics.steady import steady
+from txmetrics.wire import Graphite, Pickle
 
-__all__ = ["HOSTED_GRAPHITE", "check_endpoint", "check_prefix", "graphite", "hosted_graphite"]
+__all__ = ["HOSTED_GRAPHITE", "check_endpoint", "check_prefix", "check_window", "graphite", "hosted_graphite"]
 
 HOSTED_GRAPHITE = "tls:carbon.hostedgraphite.com:20030"
 """HostedGraphite's TLS line listener; some accounts have a host of their own."""
 
-_log = Logger()
+PROTOCOLS = ("plaintext", "pickle", "udp")
+
+TRANSPORTS = {
+    "tls": HOSTED_GRAPHITE,
+    "https": HOSTED_GRAPHITE_SINK,
+    "cleartext": "tcp:carbon.hostedgraphite.com:2003",
+}
 
 
 def graphite(
@@ -31,6 +54,9 @@ def graphite(
     interval: float = 10.0,
     prefix: str = "",
     *,
+    protocol: str | None = None,
+    replay_window: float = REPLAY_WINDOW,
+    spool: str | os.PathLike[str] | None = None,
     dialect: str = "dropwizard",
     durations: str = "seconds",
     reactor: Any = None,
@@ -38,16 +64,35 @@ def graphite(
     """Graphite is plaintext lines over one connection to ``endpoint``, every ``interval`` seconds.
 
     ``endpoint`` is any Twisted client endpoint string: ``tcp:127.0.0.1:2003``, ``tls:graphite.example:20030``,
-    ``unix:/run/carbon.sock``. ``prefix`` stands before every name; ``{host}`` and ``{pid}`` in it are filled in when
-    the service starts. ``dialect`` names the fields as "dropwizard" or "pyformance" does, ``durations`` is "seconds"
-    or "milliseconds". Raises ValueError for an argument that is wrong.
+    ``unix:/run/carbon.sock``; or ``udp:127.0.0.1:2003``. ``prefix`` stands before every name; ``{host}`` and ``{pid}``
+    in it are filled in when the service starts. ``dialect`` names the fields as "dropwizard" or "pyformance" does,
+    ``durations`` is "seconds" or "milliseconds".
+
+    ``protocol`` is "plaintext", "pickle" or "udp"; None: as the endpoint says. Over UDP nobody knows what arrives.
+
+    When a connection is lost, everything that was written in the ``replay_window`` seconds before is written again,
+    with its old timestamps. Give 0 for whatever adds a second value to the first instead of replacing it:
+    carbon-aggregator, a relay that aggregates, VictoriaMetrics without deduplication.
+
+    ``spool`` is a directory, this user's alone, in which undelivered points outlive the process; each backend has a
+    folder of its own in it. Without one, points wait in at most 8 MiB of memory.
+
+    Raises ValueError for an argument that is wrong.
     """
+    protocol = _check_protocol(protocol, endpoint)
+    check_window(replay_window)
+    make_wire = _wire_maker(Pickle if protocol == "pickle" else Graphite, check_prefix(prefix), dialect, durations)
+    open_spool = _spool_opener(spool, f"{protocol}_{endpoint}")
     check_endpoint(endpoint)
-    _wire(check_prefix(prefix), dialect, durations)
+    if protocol == "udp" and spool is not None:
+        raise ValueError("over UDP nobody knows what has arrived, so there is no spool; give a tcp: endpoint")
 
     def open_backend(reactor: Any) -> Backend:
-        delivery = Stream(reactor, clientFromString(reactor, endpoint), endpoint)
-        return Backend(_wire(prefix, dialect, durations), delivery)
+        time, reactor = steady(reactor), with_own_lookups(reactor)
+        if protocol == "udp":
+            return Backend(make_wire(), Datagrams(reactor, *_address(endpoint), endpoint, time=time))
+        target = _target(reactor, endpoint)
+        return Backend(make_wire(), Stream(time, target, endpoint, replay_window=replay_window, spool=open_spool()))
 
     return Reporter(registry, open_backend, interval, reactor=reactor)
 
@@ -58,36 +103,105 @@ def hosted_graphite(
     interval: float = 10.0,
     prefix: str = "",
     *,
-    endpoint: str = HOSTED_GRAPHITE,
+    transport: str = "tls",
+    endpoint: str | None = None,
+    spool: str | os.PathLike[str] | None = None,
     dialect: str = "dropwizard",
     durations: str = "seconds",
     reactor: Any = None,
 ) -> Reporter:
     """HostedGraphite is Graphite's lines, each begun with the account's key, over TLS.
 
-    The key is in no repr, log or traceback, and only put before a line when that is written to the connection. Since
-    HostedGraphite adds a second value to a first one instead of replacing it, nothing is ever sent twice: a chunk
-    that was cut off by a lost connection is dropped and counted. The rest is as for ``graphite``.
+    ``transport`` is "tls"; or "https", where every chunk is posted to the HTTPS sink and kept until that has accepted
+    it; or "cleartext", which lets everybody on the way read the key. ``endpoint`` is a client endpoint string, for
+    HTTPS a URL; None: HostedGraphite's own.
+
+    The key is in no repr, log or traceback, and only put into what is sent when that is sent. Since HostedGraphite
+    adds a second value to a first one instead of replacing it, there is no replay window: over TLS nothing is ever
+    sent twice, and a chunk that was cut off by a lost connection is dropped and counted. The rest is as for
+    ``graphite``.
     """
     try:
         key = api_key if isinstance(api_key, Secret) else Secret(api_key)
     finally:
         del api_key  # a verbose traceback shows the variables of a function
-    check_endpoint(endpoint)
-    _wire(check_prefix(prefix), dialect, durations)
+    where = _check_transport(transport, endpoint)
+    make_wire = _wire_maker(Graphite, check_prefix(prefix), dialect, durations)
+    open_spool = _spool_opener(spool, f"hosted_graphite_{where}")
 
     def open_backend(reactor: Any) -> Backend:
-        if endpoint.lower().startswith("tcp:"):
-            _log.warn("{endpoint} is not encrypted: the API key is sent in clear", endpoint=endpoint)
-        target = clientFromString(reactor, endpoint)
-        delivery = Stream(reactor, target, endpoint, frame=key.before_each_line, resend=False)
-        return Backend(_wire(prefix, dialect, durations), delivery)
+        time, reactor = steady(reactor), with_own_lookups(reactor)
+        if transport == "https":
+            return Backend(make_wire(), Post(reactor, where, where, key, time=time, spool=open_spool()))
+        target = _target(reactor, where)
+        frame = key.before_each_line
+        return Backend(make_wire(), Stream(time, target, where, frame=frame, replay_window=0, spool=open_spool()))
 
     return Reporter(registry, open_backend, interval, reactor=reactor)
 
 
+def _check_protocol(protocol: str | None, endpoint: str) -> str:
+    if str(endpoint).lower().startswith("https:"):
+        raise ValueError(f"{endpoint!r} is a URL; Graphite takes an endpoint such as tcp:127.0.0.1:2003")
+    udp = str(endpoint).lower().startswith("udp:")
+    if protocol is None:
+        return "udp" if udp else "plaintext"
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+    if udp != (protocol == "udp"):
+        raise ValueError(f"{endpoint!r} is no endpoint for {protocol}; UDP's is such as udp:127.0.0.1:2003")
+    return protocol
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    """Host and port of ``udp:host:port`` or ``tcp:host:port``; ValueError if it is neither."""
+    match = re.fullmatch(r"(?:udp|tcp):((?:[^:\\]|\\.)+):(\d{1,5})", endpoint, re.IGNORECASE)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise ValueError(f"{endpoint!r} is no endpoint such as udp:127.0.0.1:2003 or udp:\\:\\:1:2003")
+    return re.sub(r"\\(.)", r"\1", match[1]), int(match[2])
+
+
+def _target(reactor: Any, endpoint: str) -> IStreamClientEndpoint:
+    """The endpoint; for a plain ``tcp:host:port`` one that tries all addresses of the host, of IPv4 and of IPv6."""
+    if IReactorPluggableNameResolver.providedBy(reactor):
+        with suppress(ValueError):
+            return HostnameEndpoint(reactor, *_address(endpoint))
+    target: IStreamClientEndpoint = clientFromString(reactor, endpoint)
+    return target
+
+
+def _check_transport(transport: str, endpoint: str | None) -> str:
+    """Where HostedGraphite is; ValueError for what would not be as secret as ``transport`` says."""
+    if transport not in TRANSPORTS:
+        raise ValueError(f"transport {transport!r} is unknown; choose one of {', '.join(TRANSPORTS)}")
+    where = TRANSPORTS[transport] if endpoint is None else endpoint
+    check_endpoint(where)
+    is_url = where.lower().startswith("https:")
+    if is_url != (transport == "https"):
+        raise ValueError(f"{where!r} is nothing for the transport {transport!r}; a URL is for 'https', all else is not")
+    if transport == "tls" and not where.lower().startswith(("tls:", "ssl:")):
+        raise ValueError(
+            f"over {where!r} everybody on the way could read the API key; give a tls: endpoint, or say so with the "
+            "transport 'cleartext'"
+        )
+    return where
+
+
+def _spool_opener(directory: str | os.PathLike[str] | None, what: str) -> Callable[[], Spool | None]:
+    """Makes a spool in a folder of ``directory`` for ``what``: neither another backend's nor another format's."""
+    if directory is None:
+        return lambda: None
+    folder = Path(directory).absolute() / names.clean(what)
+    return lambda: Spool(folder)
+
+
 def check_endpoint(text: str) -> str:
-    """Return ``text`` if it is a client endpoint string; ValueError says what is wrong with it otherwise."""
+    """Return ``text`` if it is a client endpoint string, a udp: address or an https: URL; ValueError if not."""
+    if str(text).lower().startswith("udp:"):
+        check_host(_address(text)[0])
+        return text
+    if str(text).lower().startswith("https:"):
+        return check_url(text)
     try:
         clientFromString(MemoryReactorClock(), text)
     except (ImportError, NameError):  # NameError is how Twisted's tls: says that pyOpenSSL is not there
@@ -98,6 +212,13 @@ def check_endpoint(text: str) -> str:
         reason = str(error) or str(error.__context__ or type(error).__name__)
         raise ValueError(f"{text!r} is no endpoint such as tcp:127.0.0.1:2003 ({reason})") from None
     return text
+
+
+def check_window(seconds: float) -> float:
+    """Return ``seconds`` if a replay window can be as long; ValueError says why not otherwise."""
+    if not 0 <= seconds < inf:
+        raise ValueError(f"a replay window of {seconds} seconds makes no sense; give 0 or more")
+    return seconds
 
 
 def check_prefix(prefix: str) -> str:
@@ -117,5 +238,11 @@ def _expanded(prefix: str) -> str:
     return prefix.replace("{host}", host).replace("{pid}", str(os.getpid()))
 
 
-def _wire(prefix: str, dialect: str, durations: str) -> Graphite:
-    return Graphite(_expanded(prefix), dialect, durations)
+def _wire_maker(kind: type[Graphite | Pickle], prefix: str, dialect: str, durations: str) -> Callable[[], IWire]:
+    """Makes a wire, whose arguments are checked now, when the service starts: a fork may have changed the pid."""
+
+    def make() -> IWire:
+        return kind(_expanded(prefix), dialect, durations)
+
+    make()
+    return make

@@ -9,8 +9,10 @@ second it was taken in.
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from math import floor, inf, isfinite
 from typing import Any, NamedTuple
@@ -22,9 +24,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from txmetrics.interfaces import Chunk, IDelivery, IWire
+from txmetrics.interfaces import Chunk, IDelivery, IEncoder, IWire, Ledger
 from txmetrics.registry import MetricsRegistry
 from txmetrics.snapshot import CounterReading, GaugeReading, Reading, Unreadable
+from txmetrics.stamps import Stamps
+from txmetrics.steady import steady
 
 __all__ = ["Backend", "Reporter", "check_interval"]
 
@@ -47,7 +51,8 @@ class Reporter(Service):
 
     ``backend`` is called with the reactor when the service starts (under twistd: after the fork, before root is given
     up) and opens nothing by itself. Each reporter reports its own intervals; several on one registry do not disturb
-    each other. What goes wrong in here is logged and counted under ``txmetrics.``, and reaches nobody else.
+    each other. What goes wrong in here is logged and counted under ``txmetrics.``, and reaches nobody else. In a forked
+    child it does nothing.
     ``stopService`` returns a Deferred that fires once the last interval was delivered, after STOP seconds at the
     latest.
     ``longest_turn`` is for how many seconds the last report held the reactor at most.
@@ -71,13 +76,14 @@ class Reporter(Service):
         self._backend: Backend | None = None
         self._interval = check_interval(interval)
         self._reactor = reactor
+        self._delivery: Any = None  # an IDelivery, since the first start
         self._reports = self._skipped = self._broken = self._unreadable = 0
         self._refused: Tally[str] = Tally()
         self._failing: frozenset[str] = frozenset()
         self._seconds = self.longest_turn = 0.0
         self._report: _Report | None = None
         self._done: Deferred[None] = succeed(None)
-        self._last_stamp = 0
+        self._stamps = Stamps()
         self._reader = registry.reader()
         self._collect_until = inf
         self._stopped: Deferred[None] = succeed(None)
@@ -106,12 +112,22 @@ class Reporter(Service):
         """Report the last interval, deliver it, and close; the Deferred fires when that is done, or was."""
         if self.running:
             super().stopService()
-            if self._stopped.called:
+            if self._stopped.called and not self._forked:
                 self._stopped = Deferred()
                 ensureDeferred(self._close())
         done: Deferred[None] = Deferred()
         self._stopped.addCallback(done.callback)
         return done
+
+    def ledger(self) -> dict[str, Any]:
+        """Where every point is that was collected since the last start, as a dict.
+
+        ``collected`` = ``delivered`` + ``retained`` + ``queued`` + ``spooled`` + the sum of ``dropped``, by reason, at
+        every moment; see ``txmetrics.interfaces.Ledger``. ``refused`` are the values that never became a point, by
+        reason: no number, or an infinite one.
+        """
+        ledger = Ledger(0, 0, 0, 0, 0, {}) if self._delivery is None else self._delivery.ledger
+        return {**ledger._asdict(), "dropped": dict(ledger.dropped), "refused": dict(self._refused)}
 
     def _make(self) -> Backend:
         if self._reactor is None:
@@ -123,12 +139,14 @@ class Reporter(Service):
     def _open(self) -> None:
         self._wire, self._delivery = self._backend or self._make()
         self._backend = None
+        self._pid = os.getpid()
+        self._time = steady(self._reactor)
         self._delivery.start()
         self._collect_until = inf
         self._loop = LoopingCall(self._tick)
-        self._loop.clock = self._reactor
+        self._loop.clock = self._time
         wait = self._interval - self._registry.clock.wall() % self._interval
-        self._begin: IDelayedCall = self._reactor.callLater(wait, self._loop.start, self._interval)
+        self._begin: IDelayedCall = self._time.callLater(wait, self._loop.start, self._interval)
 
     async def _close(self) -> None:
         if self._begin.active():
@@ -140,7 +158,7 @@ class Reporter(Service):
         self._collect_until = clock.tick() + STOP / 2
         try:
             await self._done
-            await self._run(max(int(clock.wall()), self._last_stamp + 1))
+            await self._run(self._stamps.claim_from(int(clock.wall())))
             await self._delivery.stop(max(0.0, deadline - clock.tick()))
             if self.running:
                 self._open()
@@ -149,28 +167,38 @@ class Reporter(Service):
         finally:
             self._stopped.callback(None)
 
+    @property
+    def _forked(self) -> bool:
+        """Whether this is a child of the process that reports."""
+        return os.getpid() != self._pid
+
     def _tick(self) -> None:
         """Neither raises nor waits: either would end or stall the LoopingCall."""
+        if self._forked:
+            return
         # A timer may fire a hair before its time; a late tick still belongs to the slot that it was due in.
         wall = self._registry.clock.wall()
         slot = floor(wall / self._interval + 0.01)
         stamp = int(slot * self._interval)
         # The next tick is due at the next boundary, also after a first one that came late.
-        self._loop.starttime = self._reactor.seconds() - max(0.0, wall - slot * self._interval)
+        self._loop.starttime = self._time.seconds() - max(0.0, wall - slot * self._interval)
         # A second that was reported already, because the clock was set back, must not get other values now.
-        if self._report is not None or stamp <= self._last_stamp:
-            self._skipped += 1
-        else:
+        if self._report is None and self._stamps.claim(stamp):
             self._done = self._run(stamp)
+        else:
+            self._skipped += 1
 
     def _run(self, stamp: int) -> Deferred[None]:
         """Report everything, in as many turns as it takes; the Deferred fires after the last and never fails."""
-        self._last_stamp = stamp
         clock = self._registry.clock.tick
-        report = self._report = _Report(self._wire, stamp, self._readings, self._delivery.deliver, clock)
+        report = self._report = _Report(
+            lambda: self._wire.encoder(stamp), self._readings, self._delivery.deliver, clock
+        )
         done: Deferred[None] = Deferred()
 
         def turn() -> None:
+            if self._forked:
+                return
             try:
                 if clock() > self._collect_until:
                     raise TimeoutError("the reactor had no time left for it")
@@ -179,11 +207,12 @@ class Reporter(Service):
                 self.log.failure("a report broke off; the next one is tried as if nothing had happened")
                 self._broken += 1
                 finished = True
+                report.break_off()
             if finished:
                 self._finish(report)
                 done.callback(None)
             else:
-                self._reactor.callLater(0, turn)
+                self._time.callLater(0, turn)
 
         turn()
         return done
@@ -239,13 +268,14 @@ class _Report:
 
     def __init__(
         self,
-        wire: IWire,
-        stamp: int,
+        make_encoder: Callable[[], IEncoder],
         readings: Callable[[], Iterator[Reading]],
         deliver: Callable[[Chunk], None],
         clock: Callable[[], float],
     ) -> None:
-        self._steps = self._pass(wire, stamp, readings, deliver)
+        self._encoder: IEncoder | None = None
+        self._deliver = deliver
+        self._steps = self._pass(make_encoder, readings)
         self._clock = clock
         self.unreadable: dict[str, Exception] = {}
         self.refused: Mapping[str, int] = {}
@@ -262,20 +292,25 @@ class _Report:
         self.longest_turn = max(self.longest_turn, now - start)
         return finished
 
-    def _pass(
-        self, wire: IWire, stamp: int, readings: Callable[[], Iterator[Reading]], deliver: Callable[[Chunk], None]
-    ) -> Iterator[bool]:
+    def break_off(self) -> None:
+        """Deliver what was written down; the rest of the readings is lost to this report."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            with suppress(BaseException):  # it is perhaps the encoder that does not work
+                self._hand_over(encoder.finish())
+
+    def _pass(self, make_encoder: Callable[[], IEncoder], readings: Callable[[], Iterator[Reading]]) -> Iterator[bool]:
         """Yields False after each reading: this was not the end."""
-        encoder = wire.encoder(stamp)
+        encoder = self._encoder = make_encoder()
         self.refused = encoder.refused
         for reading in readings():
             if isinstance(reading, Unreadable):
                 self.unreadable[reading.name] = reading.error
             else:
-                chunk = encoder.add(reading)
-                if chunk is not None:
-                    deliver(chunk)
+                self._hand_over(encoder.add(reading))
             yield False
-        chunk = encoder.finish()
+        self._hand_over(encoder.finish())
+
+    def _hand_over(self, chunk: Chunk | None) -> None:
         if chunk is not None:
-            deliver(chunk)
+            self._deliver(chunk)

@@ -26,7 +26,7 @@ from twisted.python.usage import UsageError
 from twisted.web.server import Site
 
 from txmetrics import backends
-from txmetrics.delivery import Secret
+from txmetrics.delivery import REPLAY_WINDOW, Secret
 from txmetrics.instrument import instrument_sites, listening_sites, sites_of
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter, check_interval
@@ -53,7 +53,7 @@ class MetricsOptionMixin:
     """
 
     def opt_metrics_graphite(self, endpoint: str) -> None:
-        """Report to the Graphite at this client endpoint, such as tcp:127.0.0.1:2003; can be repeated."""
+        """Report to the Graphite at this endpoint, such as tcp:127.0.0.1:2003 or udp:...; can be repeated."""
         self._metrics().endpoints.append(_usage(backends.check_endpoint, endpoint))
 
     def opt_metrics_prefix(self, prefix: str) -> None:
@@ -62,19 +62,32 @@ class MetricsOptionMixin:
 
     def opt_metrics_interval(self, seconds: str) -> None:
         """Report every so many seconds (10)."""
-        try:
-            number = float(seconds)
-        except ValueError:
-            raise UsageError(f"--metrics-interval takes a number of seconds, not {seconds!r}") from None
-        self._metrics().interval = _usage(check_interval, number)
+        self._metrics().interval = _usage(check_interval, _seconds("--metrics-interval", seconds))
+
+    def opt_metrics_protocol(self, protocol: str) -> None:
+        """Speak to Graphite in plaintext, pickle or udp (plaintext, over what the endpoint says)."""
+        self._metrics().protocol = protocol
+
+    def opt_metrics_replay_window(self, seconds: str) -> None:
+        """Write the last so many seconds again after a lost connection (60); 0 for backends that would add them."""
+        window = _usage(backends.check_window, _seconds("--metrics-replay-window", seconds))
+        self._metrics().replay_window = window
+
+    def opt_metrics_spool(self, directory: str) -> None:
+        """Keep in this directory what could not be delivered, for the next start."""
+        self._metrics().spool = Path(directory).absolute()
 
     def opt_metrics_hosted_graphite_key_file(self, path: str) -> None:
         """Report to HostedGraphite with the API key in this file (or in TXMETRICS_HOSTED_GRAPHITE_KEY)."""
         self._metrics().key = _key(Path(path).read_text)
 
     def opt_metrics_hosted_graphite_endpoint(self, endpoint: str) -> None:
-        """Report to HostedGraphite at this client endpoint (tls:carbon.hostedgraphite.com:20030)."""
+        """Report to HostedGraphite at this client endpoint (tls:carbon.hostedgraphite.com:20030) or https: URL."""
         self._metrics().hosted_endpoint = _usage(backends.check_endpoint, endpoint)
+
+    def opt_metrics_hosted_graphite_transport(self, transport: str) -> None:
+        """Report to HostedGraphite over tls, https, or cleartext, in which everybody on the way can read the key."""
+        self._metrics().hosted_transport = transport
 
     def opt_metrics_hosted_graphite_key(self, key: str) -> None:
         """Refused: everyone on the machine can read a command line. Use --metrics-hosted-graphite-key-file."""
@@ -100,21 +113,26 @@ class _MetricsOptions:
         self.endpoints: list[str] = []
         self.prefix = ""
         self.interval = 10.0
+        self.protocol: str | None = None
+        self.replay_window = REPLAY_WINDOW
+        self.spool: Path | None = None
         self.key: Secret | None = None
         self.hosted_endpoint: str | None = None
+        self.hosted_transport = "tls"
 
     def reporters(self, registry: MetricsRegistry) -> list[Reporter]:
-        reporters = [backends.graphite(registry, each, self.interval, self.prefix) for each in self.endpoints]
+        common: dict[str, Any] = {"interval": self.interval, "prefix": self.prefix, "spool": self.spool}
+        graphite = {"protocol": self.protocol, "replay_window": self.replay_window, **common}
+        reporters = [_usage(backends.graphite, registry, each, **graphite) for each in self.endpoints]
         key = self.key
         if key is None and os.environ.get(KEY_VARIABLE, "").strip():
             key = _key(lambda: os.environ[KEY_VARIABLE])
         if key is not None:
-            endpoint = self.hosted_endpoint or backends.HOSTED_GRAPHITE
-            hosted = _usage(backends.hosted_graphite, registry, key, self.interval, self.prefix, endpoint=endpoint)
-            reporters.append(hosted)
-        elif self.hosted_endpoint is not None:
+            hosted = {"endpoint": self.hosted_endpoint, "transport": self.hosted_transport, **common}
+            reporters.append(_usage(backends.hosted_graphite, registry, key, **hosted))
+        elif self.hosted_endpoint is not None or self.hosted_transport != "tls":
             raise UsageError(
-                "--metrics-hosted-graphite-endpoint reports nothing without an API key; "
+                "HostedGraphite's endpoint and transport report nothing without an API key; "
                 f"give --metrics-hosted-graphite-key-file=FILE or set {KEY_VARIABLE}"
             )
         return reporters
@@ -126,6 +144,13 @@ def _usage(function: Any, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option} takes a number of seconds, not {text!r}") from None
 
 
 def _check_readable(path: str) -> None:
