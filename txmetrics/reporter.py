@@ -24,6 +24,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from txmetrics import names
 from txmetrics.interfaces import Chunk, IDelivery, IEncoder, IWire, Ledger
 from txmetrics.registry import MetricsRegistry
 from txmetrics.snapshot import CounterReading, GaugeReading, Reading, Unreadable
@@ -251,9 +252,9 @@ class Reporter(Service):
             **self._delivery.levels,
         }
         for name, count in counts.items():
-            yield CounterReading(f"txmetrics.{name}", count)
+            yield CounterReading(f"{names.OWN}.{name}", count)
         for name, level in levels.items():
-            yield GaugeReading(f"txmetrics.{name}", level)
+            yield GaugeReading(f"{names.OWN}.{name}", level)
 
 
 def check_interval(seconds: float) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +32,18 @@ def test_jitter_shortens_a_wait_by_a_quarter_at_most(randoms: list[float]) -> No
 def test_different_clients_wait_differently() -> None:
     """The random number decides, so that a fleet does not come back as one."""
     assert Backoff(lambda: 0.1).failed() != Backoff(lambda: 0.9).failed()
+
+
+def test_a_fleet_that_lost_its_backend_at_once_comes_back_bit_by_bit() -> None:
+    """Of 500 clients and a backend that is away for two minutes, a tenth at most knocks in any one second after."""
+    random, comers = Random(1), Counter[int]()
+    for _ in range(500):
+        backoff, now = Backoff(random.random), 0.0
+        while now < 120:
+            now += backoff.failed()
+        comers[int(now)] += 1
+    assert comers.total() == 500
+    assert max(comers.values()) <= 50
 
 
 def test_years_of_failures_overflow_nothing() -> None:
