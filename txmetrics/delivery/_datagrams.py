@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txmetrics.delivery._ending import Ending
 from txmetrics.delivery._outbox import MAX_BYTES, Outbox
 from txmetrics.delivery._packer import LARGEST, SIZE, SMALLEST, Packer
 from txmetrics.delivery._route import Route, Socket
@@ -90,8 +91,7 @@ class Datagrams:
         self._probe_sent = False
         self._trusted_at = 0.0
         self._datagrams = self._bytes_sent = self._errors = 0
-        self._stopped: Deferred[None] | None = None
-        self._deadline: IDelayedCall | None = None
+        self._ending = Ending(self._time, self._end)
         self._ended = False
         self._pid = os.getpid()
 
@@ -117,7 +117,7 @@ class Datagrams:
         return self._route.filenos()
 
     def start(self) -> None:
-        if self._stopped is None:
+        if not self._ending.begun:
             self._pid = os.getpid()
             self._route.start()
 
@@ -129,15 +129,12 @@ class Datagrams:
             self._turn_after(0)
 
     def stop(self, seconds: float) -> Deferred[None]:
-        if self._stopped is None:
-            self._stopped = Deferred()
-            self._deadline = self._time.callLater(seconds, self._end)
-            if self._outbox.empty:
-                self._end()
-            else:
-                self._route.start()  # if it was never started, or waits: one last attempt
-        done: Deferred[None] = Deferred()
-        self._stopped.addCallback(done.callback)
+        first = not self._ending.begun
+        done = self._ending.ask(seconds)
+        if first and self._outbox.empty:
+            self._end()
+        elif first:
+            self._route.start()  # if it was never started, or waits: one last attempt
         return done
 
     # Sending
@@ -161,7 +158,7 @@ class Datagrams:
         except Exception as error:
             pause = self._cope(error)
         sent = self._bytes_sent - before
-        if self._stopped is not None and self._outbox.empty:
+        if self._ending.begun and self._outbox.empty:
             self._end()
         elif sent or not self._outbox.empty:
             self._turn_after(max(pause, sent / self._pace, PROBATION if self._probe_sent else 0.0))
@@ -212,22 +209,21 @@ class Datagrams:
             self._turn_after(0)
 
     def _gave_up(self) -> None:
-        if self._stopped is not None:
+        if self._ending.begun:
             self._end()
 
     # The end
 
     def _end(self) -> None:
         """Give up what is still there."""
-        if self._ended or self._stopped is None:
+        if self._ended:
             return
         self._ended = True
-        for call in (self._timer, self._deadline):
-            if call is not None and call.active():
-                call.cancel()
-        self._timer = self._deadline = None
+        self._ending.cancel()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
         points = self._outbox.close()
         if points:
             self.log.warn("{points} points may not have reached {where}", points=points, where=self._where)
-        stopped = self._stopped
-        self._route.stop().addBoth(lambda _: stopped.callback(None))
+        self._route.stop().addBoth(lambda _: self._ending.answer())

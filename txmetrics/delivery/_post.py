@@ -25,6 +25,7 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from txmetrics.delivery._backoff import Backoff
+from txmetrics.delivery._ending import Ending
 from txmetrics.delivery._https import Client, tls_server
 from txmetrics.delivery._outbox import MAX_BYTES, Outbox
 from txmetrics.delivery._reasons import kind
@@ -117,8 +118,7 @@ class Post:
         self._connected = self._troubled = self._refused = False
         self._requests = self._bytes_sent = 0
         self._failures: Tally[str] = Tally()
-        self._stopped: Deferred[None] | None = None
-        self._deadline: IDelayedCall | None = None
+        self._ending = Ending(self._time, self._end)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -139,7 +139,7 @@ class Post:
         return self._outbox.ledger
 
     def start(self) -> None:
-        if self._stopped is None:
+        if not self._ending.begun:
             if self._spool is not None:
                 self._spool.open()
             self._begun = True
@@ -147,23 +147,19 @@ class Post:
 
     def deliver(self, chunk: Chunk) -> None:
         self._outbox.put(chunk)
-        if self._stopped is not None and self._stopped.called:
+        if self._ending.over:
             self._outbox.close()
         else:
             self._go_on()
 
     def stop(self, seconds: float) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-        if self._stopped is None:
-            self._stopped = Deferred()
-            self._stopped.addCallback(done.callback)
-            self._deadline = self._time.callLater(seconds, self._end)
+        first = not self._ending.begun
+        done = self._ending.ask(seconds)
+        if first:
             self._begun = True
             if self._timer is not None and not self._pause_wanted:
                 self._timer.reset(0)  # one more attempt, at least
             self._go_on()
-        else:
-            self._stopped.addCallback(done.callback)
         return done
 
     # One request after the other
@@ -177,7 +173,7 @@ class Post:
             if chunk is not None:
                 self._post(chunk)
         self._spooling.look()
-        if self._stopped is not None:
+        if self._ending.begun:
             self._wind_down()
 
     def _post(self, chunk: Chunk) -> None:
@@ -248,18 +244,18 @@ class Post:
 
     def _wind_down(self) -> None:
         """End as soon as nothing more can happen before the deadline, or nothing that the spool does not keep."""
-        if self._request is not None or self._deadline is None:
+        if self._request is not None or self._ending.over:
             return
-        in_time = self._timer is not None and self._timer.getTime() < self._deadline.getTime()
+        in_time = self._timer is not None and self._timer.getTime() < self._ending.at
         if not in_time or (self._pause and self._outbox.empty):
             self._end()
 
     def _end(self) -> None:
         """Give up what is still there."""
-        for call in (self._deadline, self._timer):
-            if call is not None and call.active():
-                call.cancel()
-        self._deadline = self._timer = None
+        self._ending.cancel()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
         if self._request is not None:
             self._request.give_up()
             self._request = None
@@ -269,8 +265,7 @@ class Post:
         points = self._outbox.close()
         if points:
             self.log.warn("{points} points may not have reached {where}", points=points, where=self._where)
-        if self._stopped is not None and not self._stopped.called:
-            self._stopped.callback(None)
+        self._ending.answer()
 
 
 class _Request(Protocol):

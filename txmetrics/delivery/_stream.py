@@ -11,11 +11,12 @@ from random import random as system_random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from txmetrics.delivery._connector import Connector
+from txmetrics.delivery._ending import Ending
 from txmetrics.delivery._outbox import MAX_BYTES, Outbox
 from txmetrics.delivery._spool import Spool
 from txmetrics.delivery._spooling import Spooling
@@ -66,8 +67,7 @@ class Stream:
         self._connector = Connector(reactor, endpoint, where, random, self._write, self._outbox.acknowledge, self._lost)
         self._spooling = Spooling(reactor, self._outbox, spool, self._stuck)
         self._bytes_sent = 0
-        self._stopped: Deferred[None] | None = None
-        self._deadline: IDelayedCall | None = None
+        self._ending = Ending(reactor, self._end)
         self._last_attempt_made = False
 
     @property
@@ -90,27 +90,23 @@ class Stream:
         return self._outbox.ledger
 
     def start(self) -> None:
-        if self._stopped is None:
+        if not self._ending.begun:
             if self._spool is not None:
                 self._spool.open()
             self._connector.start()
 
     def deliver(self, chunk: Chunk) -> None:
         self._outbox.put(chunk)
-        if self._stopped is not None and self._stopped.called:
+        if self._ending.over:
             self._outbox.close()
         else:
             self._write()
 
     def stop(self, seconds: float) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-        if self._stopped is None:
-            self._stopped = Deferred()
-            self._stopped.addCallback(done.callback)
-            self._deadline = self._reactor.callLater(seconds, self._end)
+        first = not self._ending.begun
+        done = self._ending.ask(seconds)
+        if first:
             self._wind_down()
-        else:
-            self._stopped.addCallback(done.callback)
         return done
 
     def _write(self) -> None:
@@ -129,7 +125,7 @@ class Stream:
             else:
                 self._bytes_sent += len(data)
         self._spooling.look()
-        if self._stopped is not None:
+        if self._ending.begun:
             self._wind_down()
 
     def _framed(self, chunk: Chunk) -> bytes:
@@ -151,7 +147,7 @@ class Stream:
         else:
             self._outbox.lose()
         self._spooling.look()
-        if self._stopped is not None:
+        if self._ending.begun:
             self._wind_down()
 
     def _stuck(self) -> bool:
@@ -175,13 +171,10 @@ class Stream:
 
     def _end(self) -> None:
         """Give up what is still there."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None
+        self._ending.cancel()
         self._spooling.end()
         self._connector.stop()
         points = self._outbox.close()
         if points:
             self.log.warn("{points} points may not have reached {where}", points=points, where=self._where)
-        if self._stopped is not None and not self._stopped.called:
-            self._stopped.callback(None)
+        self._ending.answer()
