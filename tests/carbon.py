@@ -14,15 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import whisper
-from twisted.internet.task import deferLater
 
-T = TypeVar("T")
+from tests.waiting import Waits
 
 HOST = "127.0.0.1"
 VERSION = "1.1.10"
@@ -185,7 +184,7 @@ def _try_lock(descriptor: int) -> bool:
 # Running
 
 
-class Carbon:
+class Carbon(Waits):
     """
     One carbon-cache daemon, with a directory and ports of its own that outlive `stop`, `kill` and `restart`.
 
@@ -358,34 +357,6 @@ class Carbon:
         """The names of all series on disk, except those with tags (of these the disk knows only a hash)."""
         files = (file.relative_to(self.whisper).with_suffix("") for file in self.whisper.rglob("*.wsp"))
         return {".".join(file.parts) for file in files if file.parts[0] != "_tagged"}
-
-    # Waiting
-
-    def wait_for(self, predicate: Callable[[], T], seconds: float = 10.0) -> T:
-        """
-        Ask `predicate` until it says something true, and return that; AssertionError after `seconds`.
-
-        This blocks the reactor of the test: where that has to go on, use `eventually`.
-        """
-        end = time.monotonic() + seconds
-        while not (answer := predicate()):
-            self._check_time(end, seconds)
-            time.sleep(0.02)
-        return answer
-
-    async def eventually(self, predicate: Callable[[], T], seconds: float = 10.0) -> T:
-        """Like `wait_for`, while the reactor of the test goes on."""
-        from twisted.internet import reactor
-
-        end = time.monotonic() + seconds
-        while not (answer := predicate()):
-            self._check_time(end, seconds)
-            await deferLater(reactor, 0.02)
-        return answer
-
-    def _check_time(self, end: float, seconds: float) -> None:
-        if time.monotonic() > end:
-            raise AssertionError(f"not so within {seconds:g} s; carbon's log ends:\n{self.log()[-2000:]}")
 
 
 def launcher(program: Path) -> list[str]:

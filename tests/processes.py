@@ -8,14 +8,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.carbon import Carbon
-
-T = TypeVar("T")
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
@@ -42,15 +39,6 @@ def run(*command: Any, cwd: Path, seconds: float = SECONDS, **variables: str) ->
         text=True,
         timeout=seconds,
     )
-
-
-def wait_until(predicate: Callable[[], T], why: Callable[[], str], seconds: float = SECONDS) -> T:
-    """Ask ``predicate`` until it says something true, and return that; AssertionError with ``why()`` at the limit."""
-    end = time.monotonic() + seconds
-    while not (answer := predicate()):
-        assert time.monotonic() < end, f"not so within {seconds:g} s: {why()}"
-        time.sleep(0.02)
-    return answer
 
 
 class Child:

@@ -12,24 +12,21 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias
 from urllib.parse import urlencode
 
 import pytest
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.carbon import HOST, Carbon, clean_environment, connects, install, launcher, reserve
 from tests.strict import the_reactor
-
-T = TypeVar("T")
+from tests.waiting import Waits
 
 Samples: TypeAlias = dict[str, list[tuple[int, float]]]
 """By the name of a series its points, (timestamp, value), in the order of time; twice what is held twice."""
@@ -53,13 +50,15 @@ def pattern(prefix: str) -> str:
     return f"{prefix}.".replace(".", "[.]")
 
 
-class Receiver:
+class Receiver(Waits):
     """
     One program, with a directory and ports on `HOST` of its own that outlive `stop` and `kill`.
 
     Call `start` before use and `close` at the end, or use it as a context manager. It takes Graphite's
     lines over TCP at `line_port`. A subclass says how it is run and read.
     """
+
+    PAUSE = 0.2  # there is much to read
 
     def __init__(self, program: Path, ports: int) -> None:
         """`program` is the file to run; it listens on so many `ports`, of which the first is for lines."""
@@ -139,30 +138,6 @@ class Receiver:
         return file.read_text(errors="replace") if file.exists() else ""
 
     send = Carbon.send  # these close their side, too, when they have read everything
-
-    def wait_for(self, predicate: Callable[[], T], seconds: float = 10.0) -> T:
-        """
-        Ask `predicate` until it says something true, and return that; AssertionError after `seconds`.
-
-        This blocks the reactor of the test: where that has to go on, use `eventually`.
-        """
-        end = time.monotonic() + seconds
-        while not (answer := predicate()):
-            self._check_time(end, seconds)
-            time.sleep(0.02)
-        return answer
-
-    async def eventually(self, predicate: Callable[[], T], seconds: float = 25.0) -> T:
-        """Like `wait_for`, while the reactor of the test goes on; asks less often, for there is much to read."""
-        end = time.monotonic() + seconds
-        while not (answer := predicate()):
-            self._check_time(end, seconds)
-            await deferLater(the_reactor(), 0.2)
-        return answer
-
-    def _check_time(self, end: float, seconds: float) -> None:
-        if time.monotonic() > end:
-            raise AssertionError(f"not so within {seconds:g} s; the log ends:\n{self.log()[-2000:]}")
 
     def _get(self, port: int, path: str, **arguments: object) -> bytes:
         """Ask its HTTP server, and return the body of an answer that is good."""

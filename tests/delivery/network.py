@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -210,6 +212,11 @@ def dropped(stream: Stream) -> dict[str, int]:
     """How many points were dropped, by reason."""
     lead = "points_dropped."
     return {name[len(lead) :]: points for name, points in stream.counts.items() if name.startswith(lead)}
+
+
+def waits(attempts: Sequence[Any]) -> list[float]:
+    """How long it was from each attempt to connect, or request, to the next."""
+    return [later.at - earlier.at for earlier, later in pairwise(attempts)]
 
 
 async def until(predicate: Any, seconds: float = 10.0) -> None:

@@ -126,11 +126,6 @@ async def net() -> AsyncIterator[Net]:
     await net.close()
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls") / "trusted")
-
-
 def lines(first: int, last: int) -> Chunk:
     """One chunk with a line for each number."""
     data = "".join(f"loop.back.{number} {number}.5 {1_000_000_000 + number}\n" for number in range(first, last))

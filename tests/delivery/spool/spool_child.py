@@ -1,4 +1,4 @@
-"""A process that fills a spool until it is killed: ``python -m tests.delivery.spool_child DIRECTORY FIRST SEED``.
+"""A process that fills a spool until it is killed: ``python -m tests.delivery.spool.spool_child DIRECTORY FIRST SEED``.
 
 It says on its standard output what is certain to have happened: ``+17`` appended, ``-17`` settled.
 """

@@ -1,0 +1,1 @@
+"""The spool: first in, first out, through kills, full disks and damaged files, with books that balance."""

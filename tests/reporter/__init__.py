@@ -1,0 +1,1 @@
+"""The reporter: every interval it collects, encodes and delivers, and it never dies."""
