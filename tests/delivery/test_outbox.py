@@ -182,6 +182,7 @@ class Books(RuleBasedStateMachine):
         assert levels["queue_points"] == points(self.unsent) + points(self.in_flight)
         assert levels["retained_points"] == points(self.retained)
         assert levels["buffer_bytes"] == self.outbox.bytes
+        assert len(self.retained) * OVERHEAD <= levels["retained_bytes"] <= self.outbox.bytes
         assert self.outbox.unsent == bool(self.unsent)
         assert self.outbox.nothing_to_write == (not self.unsent and not self.spooled)
         assert self.outbox.empty == (not self.unsent and not self.in_flight and not self.retained)

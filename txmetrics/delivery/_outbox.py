@@ -238,6 +238,7 @@ class Outbox:
             "buffer_bytes": self.bytes,
             "queue_seconds": now - self._unsent[0].put if self._unsent else 0.0,
             "retained_points": ledger.retained,
+            "retained_bytes": sum(item.size for item in self._retained),
             "seconds_since_acknowledged": now - self._acknowledged_at,
         }
         if self._spool is not None:
