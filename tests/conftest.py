@@ -46,6 +46,7 @@ def _the_run_leaves_nothing() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="module")
 def _a_module_leaves_nothing(_the_run_leaves_nothing: None) -> Iterator[None]:
     yield from guard("a fixture of the module", _log)
+    gc.freeze()  # what a module leaves behind, reports mostly, need not be looked at after each further test
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,6 @@ class Books(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.made = self.collected = self.delivered = self.sent = self.replayed = 0
-        self.split_off = 0  # bytes that came by splits, since the limit was last looked at
         self.unsent: list[Held] = []
         self.in_flight: list[Held] = []
         self.retained: list[Held] = []
@@ -130,11 +129,12 @@ class Books(RuleBasedStateMachine):
         lines = data.splitlines(keepends=True)
         assert self.outbox.split() == (points > 1)  # never what was given up meanwhile
         if points > 1:
-            self.split_off += OVERHEAD + len(data) * self.in_flight.pop().spooled
+            self.in_flight.clear()
             middle = points // 2
             self.unsent[:0] = [
                 Held(Chunk(b"".join(half), len(half), timestamp)) for half in (lines[:middle], lines[middle:])
             ]
+            self.follow_the_shedding()
 
     @rule()
     def confirm(self) -> None:
@@ -191,7 +191,7 @@ class Books(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         """One chunk more than the limit, at most, and the places of those whose data is elsewhere, or given up."""
         places = sum(held.spooled or not held.chunk.points for held in self.retained + self.in_flight)
-        limit = self.max_bytes + self.largest + OVERHEAD + places * OVERHEAD + self.split_off
+        limit = self.max_bytes + self.largest + OVERHEAD + places * OVERHEAD
         assert self.outbox.bytes <= limit
         assert 0 <= self.outbox.bytes <= self.held_bytes()
 
@@ -225,7 +225,6 @@ class Books(RuleBasedStateMachine):
 
     def follow_the_shedding(self) -> None:
         """What was written is given up first, then the oldest unsent: no more than needed, never the newest."""
-        self.split_off = 0
         dropped = self.outbox.ledger.dropped
         for written in (self.retained, self.in_flight):
             for place, held in enumerate(written):

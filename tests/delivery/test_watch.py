@@ -121,17 +121,25 @@ def test_a_stall_is_called_once_and_in_time(watched: Watched) -> None:
     assert watched.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize("what", ["unsent", "progress"])
-def test_any_movement_begins_the_ten_seconds_anew(watched: Watched, what: str) -> None:
-    """Bytes that leave the kernel, or the transport: either is a sign of life."""
+def test_progress_begins_the_ten_seconds_anew(watched: Watched) -> None:
+    """A peer that takes a little now and then is alive."""
     watched.unsent = 1000
     watched.watch.wrote()
     for _ in range(20):
         watched.pass_time(9.5)
-        setattr(watched, what, getattr(watched, what) + 1)
+        watched.progress += 1
     assert watched.stalls == []
     watched.pass_time(11)
     assert len(watched.stalls) == 1
+
+
+def test_what_is_written_meanwhile_is_no_progress(watched: Watched) -> None:
+    """A report a second, of which the peer takes none: ten seconds are ten seconds."""
+    for _ in range(12):
+        watched.unsent += 1000
+        watched.watch.wrote()
+        watched.pass_time(1)
+    assert STALL <= watched.stalls[0] <= STALL + 2 * LOOK
 
 
 def test_an_empty_kernel_begins_the_ten_seconds_anew(watched: Watched) -> None:

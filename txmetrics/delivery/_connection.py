@@ -63,10 +63,11 @@ class Connection(Protocol):
         self._gone = False
         self._reason: Exception | None = None
         self._resumed = 0
+        self._written = 0
         self._watch = Watch(
             reactor,
             unsent=self._unsent,
-            progress=lambda: self._resumed,
+            progress=self._progress,
             acknowledged=lambda writes: self._owner.acknowledged(self, writes),
             stalled=lambda: self._break(StalledError(f"it took nothing for {STALL:g} seconds")),
         )
@@ -98,6 +99,7 @@ class Connection(Protocol):
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)
+        self._written += len(data)
         self._watch.wrote()
 
     def close(self) -> None:
@@ -161,6 +163,10 @@ class Connection(Protocol):
     def _unsent(self) -> int:
         """Bytes on their way; 1 for those that the transport holds, however many."""
         return (_kernel.unacknowledged(self.transport) or 0) + self._paused
+
+    def _progress(self) -> object:
+        """Changes when the peer takes something, and not, but for the few bytes that TLS adds, when we write."""
+        return self._written - (_kernel.unacknowledged(self.transport) or 0), self._resumed
 
     def _break(self, reason: Exception) -> None:
         self._reason = reason

@@ -28,6 +28,9 @@ MAX_BYTES = 8 * 2**20
 WARM = 2**18
 """Up to so many bytes nothing is compressed: it would cost more than it is worth."""
 
+LEVEL = 4
+"""Of compression: 0.3 ms a chunk. An hour of 1,000 values every 10 seconds is 3.8 MiB; with 1, the fastest, 4.2."""
+
 OVERHEAD = 250
 """Bytes that a chunk costs besides its data."""
 
@@ -86,6 +89,8 @@ class Outbox:
         elif self._unsent:
             item = self._unsent.popleft()
             chunk = item.chunk()
+            if self._window:
+                self._pack(item)  # now rather than when many are acknowledged in one turn of the reactor
         else:
             return None
         item.written = self._now()
@@ -98,10 +103,7 @@ class Outbox:
         """The ``chunks`` oldest that are in flight were received."""
         self._acknowledged_at = self._now()
         for _ in range(chunks):
-            item = self._in_flight.popleft()
-            self._retained.append(item)
-            if self._window:
-                self._pack(item)
+            self._retained.append(self._in_flight.popleft())
         self.release()
 
     def release(self) -> None:
@@ -334,7 +336,7 @@ class _Item:
 
     def pack(self) -> None:
         if not self._packed:
-            packed = zlib.compress(self._data, 1)
+            packed = zlib.compress(self._data, LEVEL)
             if len(packed) < len(self._data):
                 self._data, self._packed = packed, True
 

@@ -19,7 +19,7 @@ STALL = 10.0
 class Watch:
     """Looks after what was written.
 
-    ``unsent`` tells how many bytes are on their way, ``progress`` changes whenever some were passed on.
+    ``unsent`` tells how many bytes are on their way, ``progress`` changes whenever the peer has taken some.
     ``acknowledged`` is called with how many more of the writes, in their order, the peer has; ``stalled`` when it has
     taken nothing for STALL seconds.
     """
@@ -68,7 +68,7 @@ class Watch:
             self._go_on()
             return
         unsent = self._unsent()
-        mark = (unsent, self._progress())
+        mark = self._progress()
         passed_on, self._passed_on, self._seen = self._passed_on, self._seen, self._writes
         if unsent:
             # In looks, not by the clock: a reactor that was blocked has not been to the network either.

@@ -36,6 +36,16 @@ def test_a_peer_that_never_reads_is_given_up(net: Net) -> None:
     assert numbers(net.endpoint.latest.accept()) == list(range(10))
 
 
+def test_a_peer_that_takes_nothing_is_given_up_though_reports_go_on(net: Net) -> None:
+    """What is written into the kernel every second is no sign of life of the peer."""
+    pipe = net.connect(full=True)
+    for number in range(12):
+        net.deliver(number)
+        net.pass_time(1)
+    assert pipe.ended == "ConnectionAborted"
+    assert net.stream.counts["connections_lost.stalled"] == 1
+
+
 def test_a_slow_peer_is_not_given_up(net: Net) -> None:
     """A byte every nine seconds is little, but it is read."""
     pipe = net.connect()
