@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+from twisted.logger import globalLogBeginner
+
 from tests.simulation.mutants import MUTANTS, Sender
 from tests.simulation.simulation import Outcome, run, schedule
 
@@ -129,7 +131,7 @@ def once(options: argparse.Namespace) -> str:
 def simulate_many(seeds: range, jobs: int, spool: bool = False, mutant: str = "", progress: bool = False) -> Summary:
     """All of ``seeds``, in ``jobs`` processes."""
     summary = Summary()
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), be_quiet) as pool:
         batches = [seeds[first : first + BATCH] for first in range(0, len(seeds), BATCH)]
         for task in as_completed([pool.submit(simulate, batch, spool, mutant) for batch in batches]):
             summary.join(task.result())
@@ -139,6 +141,11 @@ def simulate_many(seeds: range, jobs: int, spool: bool = False, mutant: str = ""
         print(file=sys.stderr)
     summary.failures.sort()
     return summary
+
+
+def be_quiet() -> None:
+    """What a killed process of the simulation leaves behind is no news; the judge hears the log by himself."""
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
 
 
 def _alone(options: argparse.Namespace) -> int:

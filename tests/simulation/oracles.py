@@ -95,11 +95,11 @@ class Generation:
     @property
     def recovered(self) -> int:
         """What the spool has brought from an earlier life."""
-        return 0 if self.stream._spool is None else int(self.stream._spool.recovered_points)
+        return 0 if self.stream._outbox._spool is None else int(self.stream._outbox._spool.recovered_points)
 
     @property
     def damaged_frames(self) -> int:
-        return 0 if self.stream._spool is None else int(self.stream._spool.damaged_frames)
+        return 0 if self.stream._outbox._spool is None else int(self.stream._outbox._spool.damaged_frames)
 
     @property
     def counts(self) -> Any:
@@ -204,7 +204,7 @@ class Judge:
         if reason == "overflow" and next_one is not None and next_one.number < batch.number:
             self.complain("a younger chunk is dropped before an older one")
         cut_off = reason == "unconfirmed" and not self._settings.window
-        spool = self.generations[-1].stream._spool
+        spool = self.generations[-1].stream._outbox._spool
         spoolable = spool is not None and spool.usable and self.server.network.trouble["disk"] == 0
         stopping = self.generations[-1].stopping and not self._well() and not spoolable
         if not (full or cut_off or stopping):

@@ -104,7 +104,6 @@ class Post:
         self._wall = reactor.seconds  # which a server names its times by
         self._where = where
         self._key = key
-        self._spool = spool
         self._client = Client(reactor, self._time, check_url(url), agent)
         self._outbox = Outbox(self._time.seconds, max_bytes, spool=spool)
         self._spooling = Spooling(self._time, self._outbox, spool, self._stuck)
@@ -140,8 +139,7 @@ class Post:
 
     def start(self) -> None:
         if not self._ending.begun:
-            if self._spool is not None:
-                self._spool.open()
+            self._spooling.start()
             self._begun = True
             self._go_on()
 

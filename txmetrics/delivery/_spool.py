@@ -89,7 +89,7 @@ class Spool:
         """Take the directory, which is made if need be, and find what an earlier life left in it.
 
         It must be a directory, no symbolic link, our own, closed to everybody else, and free of another spool. If it
-        is not, or something fails, the log says so in one line and ``usable`` stays False.
+        is not, or something fails, ``usable`` stays False; it can be tried again.
         """
         if self.usable:
             return
@@ -98,10 +98,9 @@ class Spool:
             waiting = self._recover()
         except (OSError, ValueError) as error:  # the second for a path that no system takes
             self._let_go()
-            self.errors += 1
-            text = "cannot use the spool {directory} ({error}); what cannot be delivered is kept in memory only"
-            self.log.warn(text, directory=str(self._path), error=str(error))
+            self._failed("use", error)
         else:
+            self._worked("use")
             self.usable = True
             self.recovered_points += waiting - self.waiting_points
             self.waiting_points = waiting

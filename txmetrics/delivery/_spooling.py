@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -15,6 +16,9 @@ __all__ = ["PATIENCE", "Spooling"]
 PATIENCE = 1.0
 """What has waited so many seconds for a connection, or for a peer that takes nothing, goes to the spool."""
 
+RETRY = 60.0
+"""A spool that cannot be opened is tried again after so many seconds: a predecessor may just be closing it."""
+
 
 class Spooling:
     """Looks after an outbox. ``stuck`` tells whether its chunks are kept from going out; without a spool it is idle."""
@@ -26,13 +30,25 @@ class Spooling:
         self._spool = spool
         self._stuck = stuck
         self._timer: IDelayedCall | None = None
+        self._open_at = inf
+
+    def start(self) -> None:
+        """Open the spool."""
+        self._open_at = self._time.seconds()
+        self.look()
 
     def look(self, wait: float = PATIENCE) -> None:
         """Chunks may be waiting: look after them ``wait`` seconds from now, and as long as there are any."""
-        if self._spool is not None and self._timer is None and self._outbox.unsent:
+        if self._spool is None:
+            return
+        if not self._spool.usable and self._time.seconds() >= self._open_at:
+            self._spool.open()
+            self._open_at = self._time.seconds() + RETRY
+        if self._timer is None and self._outbox.unsent:
             self._timer = self._time.callLater(wait, self._move)
 
     def end(self) -> None:
+        self._open_at = inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

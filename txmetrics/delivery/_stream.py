@@ -60,10 +60,7 @@ class Stream:
         self._reactor = reactor
         self._where = where
         self._frame = frame
-        self._spool = spool
-        self._outbox = Outbox(
-            reactor.seconds, max_bytes, window=replay_window, resend=replay_window > 0, spool=self._spool
-        )
+        self._outbox = Outbox(reactor.seconds, max_bytes, window=replay_window, resend=replay_window > 0, spool=spool)
         self._connector = Connector(reactor, endpoint, where, random, self._write, self._outbox.acknowledge, self._lost)
         self._spooling = Spooling(reactor, self._outbox, spool, self._stuck)
         self._bytes_sent = 0
@@ -91,8 +88,7 @@ class Stream:
 
     def start(self) -> None:
         if not self._ending.begun:
-            if self._spool is not None:
-                self._spool.open()
+            self._spooling.start()
             self._connector.start()
 
     def deliver(self, chunk: Chunk) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.delivery.network import Endpoint, dropped
+from tests.delivery.network import Endpoint, chunk, dropped
 from tests.delivery.stream.net import BIG, Net, numbers, refuse
+from tests.strict import Logged
 from txmetrics.delivery import Spool, Stream
 
 
@@ -89,3 +90,42 @@ def test_a_stop_drains_the_spool(net: Net, tmp_path: Path) -> None:
     assert stopped == [None]
     assert net.stream.ledger.delivered == 10
     assert list((tmp_path / "spool").glob("*.spool")) == []
+
+
+def test_a_spool_that_its_predecessor_still_has_is_tried_again(net: Net, tmp_path: Path, logged: Logged) -> None:
+    """The old process may end a little later than the new one begins: what it left is found a minute later."""
+    predecessor = Spool(tmp_path / "spool")
+    predecessor.open()
+    predecessor.append(chunk(1))
+    on_disk(net, tmp_path)
+    pipe = net.connect()
+    net.deliver(2)
+    net.pass_time(30)
+    predecessor.close()
+    net.deliver(3)
+    assert numbers(pipe) == [2, 3]
+    net.pass_time(30)
+    net.deliver(4)
+    assert numbers(pipe) == [2, 3, 4]
+    net.deliver(5)
+    assert numbers(pipe) == [2, 3, 4, 1, 5]
+    assert net.stream.ledger.collected == 5
+    assert [text for text in logged.texts() if "spool" in text] == [
+        f"cannot use the spool {tmp_path / 'spool'} (another spool is using it)",
+        f"can use the spool {tmp_path / 'spool'} again",
+    ]
+
+
+def test_after_the_end_the_spool_is_not_opened_again(net: Net, tmp_path: Path) -> None:
+    """Whatever still comes then: another process may have it by now."""
+    on_disk(net, tmp_path)
+    net.connect()
+    net.stop()
+    net.pass_time(10)
+    net.deliver(1)
+    net.pass_time(120)
+    net.deliver(2)
+    successor = Spool(tmp_path / "spool")
+    successor.open()
+    assert successor.usable
+    successor.close()
