@@ -207,7 +207,9 @@ def installed(what: str, build: Callable[[Path], None]) -> Path:
 
 
 def run(*command: Any) -> None:
-    subprocess.run([str(part) for part in command], env=clean_environment(), stdout=sys.stderr, check=True, timeout=300)
+    words = [str(part) for part in command]
+    if subprocess.run(words, env=clean_environment(), stdout=sys.stderr, timeout=300).returncode:
+        sys.exit(f"This failed, and without it nothing can be compared: {' '.join(words)}")
 
 
 def say(text: str) -> None:

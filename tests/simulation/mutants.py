@@ -46,7 +46,7 @@ def mutant(sender: type[Sender]) -> type[Sender]:
 class FiresAndForgets(Sender):
     """A lost connection is no reason to send anything again."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def lose(self) -> None:
             self.confirm()
 
@@ -63,7 +63,7 @@ class ShortWindow(Sender):
 class TrustsWrite(Sender):
     """What was handed to the transport is delivered."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def take(self) -> Chunk | None:
             chunk = super().take()
             self.confirm()
@@ -77,7 +77,7 @@ class TrustsWrite(Sender):
 class TrustsKernel(Sender):
     """What the peer's kernel has acknowledged is delivered."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def release(self) -> None:
             while self._retained:
                 self._deliver(self._retained.popleft())
@@ -87,7 +87,7 @@ class TrustsKernel(Sender):
 class DropsNewest(Sender):
     """A full buffer takes nothing more."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def _make_room(self) -> None:
             while self.bytes > self._max_bytes and len(self._unsent) > 1:
                 self._drop(self._unsent.pop(), "overflow")
@@ -97,7 +97,7 @@ class DropsNewest(Sender):
 class NeverDrops(Sender):
     """A full buffer grows."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def _make_room(self) -> None:
             pass
 
@@ -106,7 +106,7 @@ class NeverDrops(Sender):
 class TearsLines(Sender):
     """After a loss it goes on where it believes that it was cut off."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def lose(self) -> None:
             super().lose()
             if self._unsent and self._unsent[0].written:
@@ -121,7 +121,7 @@ class TearsLines(Sender):
 class Restamps(Sender):
     """What is sent again carries the time of its sending."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def take(self) -> Chunk | None:
             again = bool(self._unsent and self._unsent[0].written)
             chunk = super().take()
@@ -135,7 +135,7 @@ class Restamps(Sender):
 class ForgetsInFlight(Sender):
     """What was not acknowledged is not taken back, and nobody counts it."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         def take_back(self) -> None:
             for item in self._in_flight:
                 self.bytes -= item.size
@@ -147,7 +147,7 @@ class ForgetsInFlight(Sender):
 class CountsTwice(Sender):
     """A point that is sent twice is delivered twice."""
 
-    class outbox(Outbox):  # noqa: N801
+    class outbox(Outbox):
         again = 0
 
         def take_back(self) -> None:
@@ -164,7 +164,7 @@ class CountsTwice(Sender):
 class GivesUp(Sender):
     """After the tenth failure it does not try again."""
 
-    class connector(Connector):  # noqa: N801
+    class connector(Connector):
         def start(self) -> None:
             if self.failures.total() + self.losses.total() < 10:
                 super().start()
@@ -174,7 +174,7 @@ class GivesUp(Sender):
 class StopsHastily(Sender):
     """At the stop it takes what was written for received, and does not wait for the peer's end of the stream."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def _wind_down(self) -> None:
             if self._connector.connection is not None and self._outbox.nothing_to_write:
                 self._outbox.confirm()
@@ -187,7 +187,7 @@ class StopsHastily(Sender):
 class NeverStops(Sender):
     """At the stop it waits for a peer that does not read, however long."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def stop(self, seconds: float) -> Any:
             return super().stop(3600.0)
 
@@ -196,7 +196,7 @@ class NeverStops(Sender):
 class LeavesCalls(Sender):
     """The stop's deadline is not cancelled when the stop is done."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def stop(self, seconds: float) -> Any:
             self._reactor.callLater(60.0, lambda: None)
             return super().stop(seconds)
@@ -206,7 +206,7 @@ class LeavesCalls(Sender):
 class ShowsKey(Sender):
     """What could not be written is quoted in the log."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def _lost(self, confirmed: bool) -> None:
             frame: Callable[[bytes], bytes] = self._frame
             self.log.warn("lost the connection before {data}", data=frame(b"app.jobs.count 1 1000000000\n"))
@@ -217,7 +217,7 @@ class ShowsKey(Sender):
 class TellsTwice(Sender):
     """A second that a clock set back brings again is reported again."""
 
-    class reporter(Reporter):  # noqa: N801
+    class reporter(Reporter):
         def _tick(self) -> None:
             self._stamps = Stamps()
             super()._tick()
@@ -227,7 +227,7 @@ class TellsTwice(Sender):
 class DiesOfAGauge(Sender):
     """A gauge that raises ends the reports."""
 
-    class reporter(Reporter):  # noqa: N801
+    class reporter(Reporter):
         def _finish(self, report: Any) -> None:
             super()._finish(report)
             if report.unreadable and self._loop.running:
@@ -240,7 +240,7 @@ class SettlesAtOnce(Sender):
 
     with_spool = True
 
-    class spool(Spool):  # noqa: N801
+    class spool(Spool):
         def take(self) -> Chunk | None:
             chunk = super().take()
             self.settle()
@@ -253,7 +253,7 @@ class NeverSettles(Sender):
 
     with_spool = True
 
-    class spool(Spool):  # noqa: N801
+    class spool(Spool):
         def settle(self) -> None:
             if self._taken:
                 self.taken_points -= self._taken.popleft().points
@@ -265,7 +265,7 @@ class RecoversNothing(Sender):
 
     with_spool = True
 
-    class spool(Spool):  # noqa: N801
+    class spool(Spool):
         def _recover(self) -> int:
             points = super()._recover()
             for segment in self._segments:
@@ -279,7 +279,7 @@ class TrustsShortWrites(Sender):
 
     with_spool = True
 
-    class spool(Spool):  # noqa: N801
+    class spool(Spool):
         def append(self, chunk: Chunk) -> bool:
             writing = _segment._write
             _segment._write = lambda descriptor, data, position: _segment.os.pwrite(descriptor, data, position)
@@ -295,7 +295,7 @@ class BelievesFrames(Sender):
 
     with_spool = True
 
-    class spool(Spool):  # noqa: N801
+    class spool(Spool):
         def take(self) -> Chunk | None:
             check = _segment.Segment.data
 

@@ -45,7 +45,8 @@ class Life(RuleBasedStateMachine):
         lost = self.spool.dropped["overflow"] - overflown
         fits = HEADER_SIZE + size <= self.MAX_BYTES
         if lost:
-            assert fits and before + HEADER_SIZE + size > self.MAX_BYTES  # noqa: PT018
+            assert fits
+            assert before + HEADER_SIZE + size > self.MAX_BYTES
         if not kept:
             assert not fits or self.taken
         while lost:  # whole chunks, the oldest first
