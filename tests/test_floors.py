@@ -45,7 +45,7 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "wire": ({"snapshot", "names", "interfaces"}, ZOPE),
     # 2: bytes out in the east, events in in the west; they never meet; time, which both may be told
     "delivery": ({"interfaces", "forks"}, TWISTED),
-    "instrument": ({"metrics", "registry"}, TWISTED),
+    "instrument": ({"metrics", "registry"}, TWISTED | {"psutil"}),  # which is asked for where there is no /proc only
     "steady": (set(), TWISTED),
     # 3: the crank, and each backend in a sentence
     "reporter": (BELOW_3, TWISTED),

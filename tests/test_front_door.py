@@ -23,6 +23,7 @@ PROMISED = {
     "Scope": registry.Scope,
     "Clock": clock.Clock,
     "instrument": instrument,
+    "MeasuredProcess": instrument.MeasuredProcess,
     "TimedResource": instrument.TimedResource,
     "timed": instrument.timed,
     "backends": backends,

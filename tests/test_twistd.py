@@ -67,6 +67,8 @@ def test_after_sigterm_carbon_has_the_exact_number_of_requests(
     check_stored(carbon, f"{prefix}.http.status.2xx.count", 137)
     check_stored(carbon, f"{prefix}.http.active", 0)
     check_stored(carbon, f"{prefix}.http.bytes_sent.count", 137 * len(b"hello"))
+    assert min(carbon.stored(f"{prefix}.process.threads").values()) >= 1
+    assert max(carbon.stored(f"{prefix}.process.resident_memory_bytes").values()) > 10_000_000
 
 
 @pytest.mark.parametrize("runner", [TWISTD, TWIST], ids=["twistd", "twist"])

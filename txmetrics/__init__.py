@@ -16,7 +16,7 @@ from txmetrics.registry import MetricsRegistry, Reader, Scope
 
 if TYPE_CHECKING:
     from txmetrics import backends, instrument
-    from txmetrics.instrument import TimedResource, timed
+    from txmetrics.instrument import MeasuredProcess, TimedResource, timed
     from txmetrics.reporter import Backend, Reporter
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Clock",
     # events in
     "instrument",
+    "MeasuredProcess",
     "TimedResource",
     "timed",
     # bytes out
@@ -40,7 +41,13 @@ __all__ = [
     "Reporter",
 ]
 
-_ROOMS = {"TimedResource": "instrument", "timed": "instrument", "Backend": "reporter", "Reporter": "reporter"}
+_ROOMS = {
+    "MeasuredProcess": "instrument",
+    "TimedResource": "instrument",
+    "timed": "instrument",
+    "Backend": "reporter",
+    "Reporter": "reporter",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Service
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
+from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from tests.strict import Logged
 from tests.tap.harness import GRAPHITE, KEY, arrived, graphite, parsed, reactor
@@ -160,3 +164,35 @@ async def test_host_and_pid_are_those_of_the_start(monkeypatch: pytest.MonkeyPat
         service.startService()
         await service.stopService()
     assert await arrived(receiver, f"a.web1_example.{os.getpid()}.http.requests.count") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "process", "web"),
+    [([], True, True), (["--metrics-instrument=process"], True, False), (["--metrics-instrument=web"], False, True)],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_to_be_measured_is(arguments: list[str], process: bool, web: bool) -> None:
+    """Both if nothing is said, otherwise what is named; the process's numbers are in the last report, too."""
+    async with graphite() as (receiver, endpoint):
+        options = MixinLast()
+        options.parseOptions(["--metrics-graphite", endpoint, "--metrics-interval=60", *arguments])
+        site = Site(Resource())
+        service = measured(
+            StreamServerEndpointService(serverFromString(reactor, "tcp:0:interface=127.0.0.1"), site), options
+        )
+        service.startService()
+        gc.collect()
+        await service.stopService()
+        await arrived(receiver, "txmetrics.reports.count")
+    assert ("process.cpu_seconds" in receiver.names()) == process
+    assert ("process.gc.pause.count" in receiver.names()) == process
+    assert ("http.requests.count" in receiver.names()) == web
+    if process:
+        assert receiver.latest("process.gc.pause.count") >= 1
+        assert receiver.latest("process.resident_memory_bytes") > 10_000_000
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    """The sentence names it, and what there is."""
+    with pytest.raises(UsageError, match=r"^--metrics-instrument knows no 'procces'; choose of web, process$"):
+        parsed(GRAPHITE, "--metrics-instrument=web,procces")

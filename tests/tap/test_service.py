@@ -283,3 +283,17 @@ def test_the_plugin_names_its_module_without_importing_it() -> None:
     assert IPlugin.providedBy(txmetrics_plugin.metrics)
     assert txmetrics_plugin.metrics.options is Options
     assert txmetrics_plugin.metrics.makeService is makeService
+
+
+def test_a_name_that_is_taken_costs_the_process_its_numbers_only(logged: Logged) -> None:
+    """The service runs, and the log says why."""
+    fake, inner = FakeReactor(), Service()
+    registry = MetricsRegistry(fake.clock)
+    registry.counter("process.threads")
+    service = MeasuredService(inner, registry, [], reactor=fake)
+    service.startService()
+    assert inner.running
+    (failure,) = logged.flush(ValueError)
+    assert "process.threads" in failure.getErrorMessage()
+    service.stopService()
+    assert not inner.running

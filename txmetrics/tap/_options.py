@@ -1,0 +1,165 @@
+"""The ``--metrics-...`` options, and what they come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.python.usage import UsageError
+
+from txmetrics import backends
+from txmetrics.delivery import REPLAY_WINDOW, Secret
+from txmetrics.registry import MetricsRegistry
+from txmetrics.reporter import Reporter, check_interval
+from txmetrics.tap._service import INSTRUMENTS
+
+__all__ = ["KEY_VARIABLE", "MetricsOptionMixin"]
+
+KEY_VARIABLE = "TXMETRICS_HOSTED_GRAPHITE_KEY"
+
+
+class MetricsOptionMixin:
+    """The ``--metrics-...`` options for a ``usage.Options`` of your own.
+
+        class Options(usage.Options, MetricsOptionMixin):
+            ...
+
+        def makeService(options):
+            return measured(MyService(), options)
+
+    Without any of the options (and the variable TXMETRICS_HOSTED_GRAPHITE_KEY) nothing is measured and nothing is
+    sent. A wrong one is a UsageError of one line.
+    """
+
+    def opt_metrics_graphite(self, endpoint: str) -> None:
+        """Report to the Graphite at this endpoint, such as tcp:127.0.0.1:2003 or udp:...; can be repeated."""
+        self._metrics().endpoints.append(_usage(backends.check_endpoint, endpoint))
+
+    def opt_metrics_prefix(self, prefix: str) -> None:
+        """Put this before every name; {host} and {pid} are filled in when the service starts."""
+        self._metrics().prefix = _usage(backends.check_prefix, prefix)
+
+    def opt_metrics_interval(self, seconds: str) -> None:
+        """Report every so many seconds (10)."""
+        self._metrics().interval = _usage(check_interval, _seconds("--metrics-interval", seconds))
+
+    def opt_metrics_instrument(self, instruments: str) -> None:
+        """Measure these, with commas between them: web, process (both if not given)."""
+        self._metrics().instruments = _instruments(instruments)
+
+    def opt_metrics_protocol(self, protocol: str) -> None:
+        """Speak to Graphite in plaintext, pickle or udp (plaintext, over what the endpoint says)."""
+        self._metrics().protocol = protocol
+
+    def opt_metrics_replay_window(self, seconds: str) -> None:
+        """Write the last so many seconds again after a lost connection (60); 0 for backends that would add them."""
+        window = _usage(backends.check_window, _seconds("--metrics-replay-window", seconds))
+        self._metrics().replay_window = window
+
+    def opt_metrics_spool(self, directory: str) -> None:
+        """Keep in this directory what could not be delivered, for the next start."""
+        self._metrics().spool = Path(directory).absolute()
+
+    def opt_metrics_hosted_graphite_key_file(self, path: str) -> None:
+        """Report to HostedGraphite with the API key in this file (or in TXMETRICS_HOSTED_GRAPHITE_KEY)."""
+        self._metrics().key = _key(Path(path).read_text)
+
+    def opt_metrics_hosted_graphite_endpoint(self, endpoint: str) -> None:
+        """Report to HostedGraphite at this client endpoint (tls:carbon.hostedgraphite.com:20030) or https: URL."""
+        self._metrics().hosted_endpoint = _usage(backends.check_endpoint, endpoint)
+
+    def opt_metrics_hosted_graphite_transport(self, transport: str) -> None:
+        """Report to HostedGraphite over tls, https, or cleartext, in which everybody on the way can read the key."""
+        self._metrics().hosted_transport = transport
+
+    def opt_metrics_hosted_graphite_key(self, key: str) -> None:
+        """Refused: everyone on the machine can read a command line. Use --metrics-hosted-graphite-key-file."""
+        raise UsageError(
+            "an API key does not belong on a command line, where every user of the machine can read it; "
+            f"give --metrics-hosted-graphite-key-file=FILE or set {KEY_VARIABLE}"
+        )
+
+    def reporters(self, registry: MetricsRegistry) -> list[Reporter]:
+        """A reporter on ``registry`` for each backend that the options name."""
+        return self._metrics().reporters(registry)
+
+    @property
+    def instruments(self) -> Sequence[str]:
+        """What is to be measured, of INSTRUMENTS."""
+        return self._metrics().instruments
+
+    def _metrics(self) -> _MetricsOptions:
+        # Not in __init__: a mix-in's is not called, whichever base comes first.
+        options: _MetricsOptions = self.__dict__.setdefault("_metrics_options", _MetricsOptions())
+        return options
+
+
+class _MetricsOptions:
+    """What the options said."""
+
+    def __init__(self) -> None:
+        self.endpoints: list[str] = []
+        self.prefix = ""
+        self.interval = 10.0
+        self.instruments: Sequence[str] = INSTRUMENTS
+        self.protocol: str | None = None
+        self.replay_window = REPLAY_WINDOW
+        self.spool: Path | None = None
+        self.key: Secret | None = None
+        self.hosted_endpoint: str | None = None
+        self.hosted_transport = "tls"
+
+    def reporters(self, registry: MetricsRegistry) -> list[Reporter]:
+        common: dict[str, Any] = {"interval": self.interval, "prefix": self.prefix, "spool": self.spool}
+        graphite = {"protocol": self.protocol, "replay_window": self.replay_window, **common}
+        reporters = [_usage(backends.graphite, registry, each, **graphite) for each in self.endpoints]
+        key = self.key
+        if key is None and os.environ.get(KEY_VARIABLE, "").strip():
+            key = _key(lambda: os.environ[KEY_VARIABLE])
+        if key is not None:
+            hosted = {"endpoint": self.hosted_endpoint, "transport": self.hosted_transport, **common}
+            reporters.append(_usage(backends.hosted_graphite, registry, key, **hosted))
+        elif self.hosted_endpoint is not None or self.hosted_transport != "tls":
+            raise UsageError(
+                "HostedGraphite's endpoint and transport report nothing without an API key; "
+                f"give --metrics-hosted-graphite-key-file=FILE or set {KEY_VARIABLE}"
+            )
+        return reporters
+
+
+def _usage(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call ``function``; its ValueError is the user's, in one line."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option} takes a number of seconds, not {text!r}") from None
+
+
+def _instruments(text: str) -> list[str]:
+    named = [each.strip() for each in text.split(",")]
+    for each in named:
+        if each not in INSTRUMENTS:
+            raise UsageError(f"--metrics-instrument knows no {each!r}; choose of {', '.join(INSTRUMENTS)}")
+    return named
+
+
+def _key(read: Callable[[], str]) -> Secret:
+    try:
+        return Secret(read().strip())
+    except OSError as error:
+        reason = f"the API key file cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        reason = "the API key file cannot be read: it is no text"
+    except ValueError as error:
+        reason = str(error)
+    # Not from within: what led here holds the key, and a verbose traceback would show it.
+    raise UsageError(reason)
