@@ -352,7 +352,7 @@ TestColdBooks.settings = TestSpoolingBooks.settings = settings(max_examples=40, 
 
 
 def make(max_bytes: int, **settings: object) -> Outbox:
-    return Outbox(lambda: 0.0, max_bytes, **settings)  # type: ignore[arg-type]
+    return Outbox(lambda: 0.0, max_bytes, **settings)
 
 
 def numbers(outbox: Outbox) -> list[int]:

@@ -113,7 +113,7 @@ class TearsLines(Sender):
                 item = self._unsent[0]
                 data, points, timestamp = item.chunk()
                 self.bytes -= item.size
-                item.__init__(Chunk(data[len(data) // 3 :], points, timestamp), item.put)  # type: ignore[misc]
+                item.__init__(Chunk(data[len(data) // 3 :], points, timestamp), item.put)
                 self.bytes += item.size
 
 

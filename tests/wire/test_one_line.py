@@ -174,7 +174,7 @@ def test_the_reporters_own_lines_are_nobody_elses(dialect: str, logged: Logged) 
         _make(registry, kind, f"some.{kind}")
         with pytest.raises(ValueError, match="belongs to the reporter"):
             _make(registry, kind, f"{OWN}.{kind}")
-    registry.gauge("text").set("text")  # type: ignore[arg-type]
+    registry.gauge("text").set("text")
     registry.gauge("broken", lambda: 1 / 0)
     reporter = backends.graphite(registry, "tcp:h:1", dialect=dialect, reactor=reactor)
     reporter.startService()

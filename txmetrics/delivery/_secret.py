@@ -54,7 +54,7 @@ class _Veiled(bytes):
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled")
 
-    def __add__(self, other: bytes) -> bytes:  # type: ignore[override]
+    def __add__(self, other: bytes) -> bytes:  # type: ignore[override]  # bytes take more than bytes
         return _Veiled(bytes(self) + other)
 
     def __radd__(self, other: bytes) -> bytes:

@@ -87,7 +87,7 @@ class MetricsOptionMixin:
 
     @property
     def instruments(self) -> Sequence[str]:
-        """What is to be measured, of INSTRUMENTS."""
+        """What is to be measured: "web", "process", or both."""
         return self._metrics().instruments
 
     def _metrics(self) -> _MetricsOptions:

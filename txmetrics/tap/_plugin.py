@@ -41,8 +41,8 @@ class Options(UsageOptions, MetricsOptionMixin):
 
     synopsis = "[metrics options] PLUGIN [the plugin's options]"
     longdesc = (
-        "Runs another twistd plugin unmodified, times every request of every web server in it, and reports to "
-        "Graphite or HostedGraphite."
+        "Runs another twistd plugin unmodified, times every request of every web server in it, measures the process, "
+        "and reports to Graphite or HostedGraphite."
     )
     optParameters: ClassVar = [["python", "y", None, "Run the application in this .tac file instead of a plugin."]]
 
