@@ -22,7 +22,7 @@ STANDARD = frozenset(sys.stdlib_module_names)
 ZOPE = STANDARD | {"zope"}
 TWISTED = ZOPE | {"twisted"}
 
-FLOOR_0 = {"clock", "snapshot", "names", "forks", "stamps", "metrics", "interfaces", "registry"}
+FLOOR_0 = {"clock", "snapshot", "names", "forks", "stamps", "metrics", "interfaces", "registry", "family"}
 FLOOR_1 = {"wire"}
 EAST, WEST = {"delivery"}, {"instrument"}
 FLOOR_3 = {"reporter", "backends"}
@@ -41,11 +41,13 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "metrics": ({"clock", "snapshot"}, STANDARD),
     "interfaces": ({"snapshot"}, ZOPE),
     "registry": ({"clock", "snapshot", "names", "metrics", "interfaces"}, ZOPE),
+    "family": ({"names"}, STANDARD),
     # 1: formats, pure
     "wire": ({"snapshot", "names", "interfaces"}, ZOPE),
     # 2: bytes out in the east, events in in the west; they never meet; time, which both may be told
     "delivery": ({"interfaces", "forks"}, TWISTED),
-    "instrument": ({"metrics", "registry"}, TWISTED | {"psutil"}),  # which is asked for where there is no /proc only
+    # which asks for psutil only where there is no /proc
+    "instrument": ({"clock", "metrics", "names", "family", "registry"}, TWISTED | {"psutil"}),
     "steady": (set(), TWISTED),
     # 3: the crank, and each backend in a sentence
     "reporter": (BELOW_3, TWISTED),
@@ -142,7 +144,7 @@ def test_the_drawing_is_a_house() -> None:
         ("txmetrics.wire._graphite", "from ..metrics import Counter", "txmetrics.metrics"),
         ("txmetrics.wire._graphite", "from .. import metrics", "txmetrics.metrics"),
         ("txmetrics.delivery._stream", "from txmetrics.instrument import timed", "txmetrics.instrument"),
-        ("txmetrics.instrument._web", "from txmetrics.delivery import Stream", "txmetrics.delivery"),
+        ("txmetrics.instrument._timed", "from txmetrics.delivery import Stream", "txmetrics.delivery"),
         ("txmetrics.registry", "from txmetrics.metrics._meter import Meter", "txmetrics.metrics._meter"),
         ("txmetrics.tap", "from txmetrics.testing import FakeReactor", "txmetrics.testing"),
         ("txmetrics.backends", "import txmetrics.ext.kafka", "txmetrics.ext.kafka"),

@@ -11,9 +11,9 @@ from twisted.web.resource import Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.util import DeferredResource
 
-from tests.instrument.applications import Branch, Never, OnlyGet, Page, tree, twisted_socket
-from tests.instrument.loopback import handshake, request
-from tests.instrument.wire import Wire
+from tests.instrument.web.applications import Branch, Never, OnlyGet, Page, tree, twisted_socket
+from tests.instrument.web.loopback import handshake, request
+from tests.instrument.web.wire import Wire
 from tests.strict import Logged
 from txmetrics import MetricsRegistry, TimedResource
 from txmetrics.testing import FakeReactor

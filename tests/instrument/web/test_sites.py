@@ -18,8 +18,8 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.instrument.applications import text
-from tests.instrument.loopback import HOST, Stage, answers, counted, request
+from tests.instrument.web.applications import text
+from tests.instrument.web.loopback import HOST, Stage, answers, counted, request
 from tests.strict import the_reactor
 from txmetrics import MetricsRegistry, TimedResource
 from txmetrics.instrument import instrument_sites, listening_sites, sites_of

@@ -19,9 +19,9 @@ from twisted.web.static import Data
 from twisted.web.util import Redirect
 from twisted.web.vhost import NameVirtualHost, VHostMonsterResource
 
-from tests.instrument import applications as app
-from tests.instrument.applications import DELAY, TEXT, Page, text, tree
-from tests.instrument.loopback import GOODBYE, HELLO, Client, Stage, answers, counted, handshake, normal, request
+from tests.instrument.web import applications as app
+from tests.instrument.web.applications import DELAY, TEXT, Page, text, tree
+from tests.instrument.web.loopback import GOODBYE, HELLO, Client, Stage, answers, counted, handshake, normal, request
 from tests.strict import Logged, the_reactor
 from txmetrics import MetricsRegistry, TimedResource
 

@@ -19,7 +19,7 @@ from twisted.web.vhost import NameVirtualHost
 from zope.interface import Interface, alsoProvides
 from zope.interface.verify import verifyObject
 
-from tests.instrument.applications import (
+from tests.instrument.web.applications import (
     TEXT,
     Never,
     Page,
@@ -30,8 +30,8 @@ from tests.instrument.applications import (
     tree,
     twisted_socket,
 )
-from tests.instrument.loopback import GOODBYE, HELLO, HOST, Stage, answers, counted, handshake, normal, request
-from tests.instrument.wire import Wire
+from tests.instrument.web.loopback import GOODBYE, HELLO, HOST, Stage, answers, counted, handshake, normal, request
+from tests.instrument.web.wire import Wire
 from tests.strict import Logged
 from txmetrics import Clock, MetricsRegistry, TimedResource
 from txmetrics.testing import FakeReactor

@@ -15,7 +15,7 @@ from twisted.application.service import IService, IServiceCollection
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet
 from twisted.web.server import Site
 
-from txmetrics.instrument._web import TimedResource
+from txmetrics.instrument.web._resource import TimedResource
 from txmetrics.registry import MetricsRegistry
 
 __all__ = ["instrument_sites", "listening_sites", "sites_of"]

@@ -30,7 +30,7 @@ from twisted.web.websocket import WebSocketResource
 from twisted.web.wsgi import WSGIResource
 from zope.interface import implementer
 
-from tests.instrument.loopback import HOST, Stage
+from tests.instrument.web.loopback import HOST, Stage
 from tests.strict import the_reactor
 
 DELAY = 0.05

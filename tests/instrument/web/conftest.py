@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest_twisted
 
-from tests.instrument.loopback import Stage
+from tests.instrument.web.loopback import Stage
 
 
 @pytest_twisted.async_yield_fixture

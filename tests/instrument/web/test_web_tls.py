@@ -17,7 +17,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.web.server import Site
 
-from tests.instrument.applications import (
+from tests.instrument.web.applications import (
     DELAY,
     TEXT,
     Never,
@@ -29,7 +29,7 @@ from tests.instrument.applications import (
     tree,
     twisted_socket,
 )
-from tests.instrument.loopback import (
+from tests.instrument.web.loopback import (
     HELLO,
     HOST,
     Client,
