@@ -46,8 +46,8 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "wire": ({"snapshot", "names", "interfaces"}, ZOPE),
     # 2: bytes out in the east, events in in the west; they never meet; time, which both may be told
     "delivery": ({"interfaces", "forks"}, TWISTED),
-    # which asks for psutil only where there is no /proc
-    "instrument": ({"clock", "metrics", "names", "family", "registry"}, TWISTED | {"psutil"}),
+    # which asks for psutil only where there is no /proc, and for klein where it is in use
+    "instrument": ({"clock", "metrics", "names", "family", "registry"}, TWISTED | {"psutil", "klein"}),
     "steady": (set(), TWISTED),
     # 3: the crank, and each backend in a sentence
     "reporter": (BELOW_3, TWISTED),

@@ -16,7 +16,23 @@ from txmetrics.registry import MetricsRegistry, Reader, Scope
 
 if TYPE_CHECKING:
     from txmetrics import backends, instrument
-    from txmetrics.instrument import MeasuredProcess, TimedResource, timed
+    from txmetrics.instrument import (
+        MeasuredConnectionPool,
+        MeasuredLog,
+        MeasuredProcess,
+        MeasuredReactor,
+        MeasuredThreadPool,
+        ShedLoad,
+        Tasks,
+        TimedAgent,
+        TimedEndpoint,
+        TimedResource,
+        measure_connections,
+        measure_loop,
+        set_long_lived,
+        set_route,
+        timed,
+    )
     from txmetrics.reporter import Backend, Reporter
 
 __all__ = [
@@ -32,8 +48,20 @@ __all__ = [
     "Clock",
     # events in
     "instrument",
+    "MeasuredConnectionPool",
+    "MeasuredLog",
     "MeasuredProcess",
+    "MeasuredReactor",
+    "MeasuredThreadPool",
+    "ShedLoad",
+    "Tasks",
+    "TimedAgent",
+    "TimedEndpoint",
     "TimedResource",
+    "measure_connections",
+    "measure_loop",
+    "set_long_lived",
+    "set_route",
     "timed",
     # bytes out
     "backends",
@@ -41,21 +69,17 @@ __all__ = [
     "Reporter",
 ]
 
-_ROOMS = {
-    "MeasuredProcess": "instrument",
-    "TimedResource": "instrument",
-    "timed": "instrument",
-    "Backend": "reporter",
-    "Reporter": "reporter",
-}
+_MODULES = "instrument", "backends"
+_OF_REPORTER = "Backend", "Reporter"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return getattr(import_module(f"txmetrics.{_ROOMS[name]}"), name)
-    if name in __all__:
+    if name not in __all__:
+        raise AttributeError(f"module 'txmetrics' has no attribute {name!r}")
+    if name in _MODULES:
         return import_module(f"txmetrics.{name}")
-    raise AttributeError(f"module 'txmetrics' has no attribute {name!r}")
+    room = "reporter" if name in _OF_REPORTER else "instrument"
+    return getattr(import_module(f"txmetrics.{room}"), name)
 
 
 def __dir__() -> list[str]:

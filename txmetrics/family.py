@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Generic, TypeVar
 
 from txmetrics import names
 
@@ -18,20 +18,21 @@ OVERFLOW = "_other"
 class Family(Generic[T]):
     """``family[key]`` is the series of ``key``; at most ``limit`` are made, and one more for all other keys.
 
-    So totals over a family stay right, whatever comes, in memory that is bounded. ``make(part)`` makes a series, as
-    ``scope.counter`` does; ``part`` is ``key`` as one part of a Graphite path (``names.clean``), so keys that differ
-    only in what a path cannot carry share a series. Raises what ``make`` raises, and then nothing is remembered.
+    So totals over a family stay right, whatever comes, in memory that is bounded. A key is a string, or anything of
+    which ``clean`` makes one part of a Graphite path; keys of which it makes the same share a series. ``make(part)``
+    makes a series, as ``scope.counter`` does. Raises what they raise, and then nothing is remembered.
     """
 
-    __slots__ = ("_by_key", "_by_part", "_limit", "_make")
+    __slots__ = ("_by_key", "_by_part", "_clean", "_limit", "_make")
 
-    def __init__(self, make: Callable[[str], T], limit: int) -> None:
+    def __init__(self, make: Callable[[str], T], limit: int, clean: Callable[[Any], str] = names.clean) -> None:
         self._make = make
         self._limit = limit
-        self._by_key: dict[str, T] = {}  # what was asked for lately, at most as many as there are series
+        self._clean = clean
+        self._by_key: dict[Hashable, T] = {}  # what was asked for first, so that it need not be cleaned again
         self._by_part: dict[str, T] = {}
 
-    def __getitem__(self, key: str) -> T:
+    def __getitem__(self, key: Hashable) -> T:
         series = self._by_key.get(key)
         return self._find(key) if series is None else series
 
@@ -42,8 +43,8 @@ class Family(Generic[T]):
     def __len__(self) -> int:
         return len(self._by_part)
 
-    def _find(self, key: str) -> T:
-        part = names.clean(key)
+    def _find(self, key: Hashable) -> T:
+        part = self._clean(key)
         if part not in self._by_part and self._full():
             part = OVERFLOW
         series = self._by_part.get(part)

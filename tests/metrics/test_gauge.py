@@ -79,3 +79,32 @@ def test_any_object_is_shown_unchecked() -> None:
     """Whether a value can be written down is for the wire to say, which counts what it refuses."""
     strange = object()
     assert Gauge(lambda: strange).read("odd").fields() == {"value": strange}
+
+
+def test_a_gauge_goes_up_and_down() -> None:
+    """By one, or by as much as is said; one that is told its value goes on from there, and is set from then on."""
+    gauge = Gauge()
+    gauge.inc()
+    gauge.inc(2.5)
+    gauge.dec()
+    gauge.dec(0.5)
+    assert gauge.value == 2
+    told = Gauge(lambda: 7)
+    told.inc()
+    assert told.value == 8
+    assert told.tell is None
+
+
+def test_what_is_no_number_goes_nowhere() -> None:
+    """The gauge keeps what it showed."""
+    gauge = Gauge(lambda: "seven")
+    with pytest.raises(TypeError):
+        gauge.inc()
+    assert gauge.value == "seven"
+
+
+def test_a_gauge_says_who_tells_it() -> None:
+    """So that whoever shares it can find them."""
+    tell = object().__hash__
+    assert Gauge(tell).tell is tell
+    assert Gauge().tell is None

@@ -172,7 +172,7 @@ async def test_host_and_pid_are_those_of_the_start(monkeypatch: pytest.MonkeyPat
 )
 @pytest_twisted.ensureDeferred
 async def test_what_is_to_be_measured_is(arguments: list[str], process: bool, web: bool) -> None:
-    """Both if nothing is said, otherwise what is named; the process's numbers are in the last report, too."""
+    """The usual if nothing is said, otherwise what is named; the process's numbers are in the last report, too."""
     async with graphite() as (receiver, endpoint):
         options = MixinLast()
         options.parseOptions(["--metrics-graphite", endpoint, "--metrics-interval=60", *arguments])
@@ -194,5 +194,5 @@ async def test_what_is_to_be_measured_is(arguments: list[str], process: bool, we
 
 def test_what_cannot_be_measured_is_refused() -> None:
     """The sentence names it, and what there is."""
-    with pytest.raises(UsageError, match=r"^--metrics-instrument knows no 'procces'; choose of web, process$"):
+    with pytest.raises(UsageError, match=r"^--metrics-instrument knows no 'procces'; choose of web, con.*, or all$"):
         parsed(GRAPHITE, "--metrics-instrument=web,procces")

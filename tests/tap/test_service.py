@@ -9,7 +9,9 @@ import pytest_twisted
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import clientFromString, connectProtocol, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.plugin import IPlugin
 from twisted.web.resource import Resource
@@ -19,8 +21,10 @@ from zope.interface import implementer
 from tests.strict import Logged
 from tests.tap.harness import arrived, graphite, reactor
 from txmetrics import MetricsRegistry, TimedResource, backends
+from txmetrics.instrument._search import SEARCH
 from txmetrics.reporter import Backend, Reporter
-from txmetrics.tap import SEARCH, MeasuredService, Options, makeService
+from txmetrics.tap import MeasuredService, Options, makeService
+from txmetrics.tap._service import INSTRUMENTS
 from txmetrics.testing import FakeReactor
 
 
@@ -51,13 +55,13 @@ class Port:
 
     def stopListening(self) -> None: ...
 
-    def getHost(self) -> None: ...
+    def getHost(self) -> Any: ...
 
 
 def ready(service: Any, *reporters: Reporter) -> tuple[MeasuredService, FakeReactor]:
     """``service`` measured, and the reactor in which it will run."""
     fake = FakeReactor()
-    return MeasuredService(service, MetricsRegistry(fake.clock), reporters, reactor=fake), fake
+    return MeasuredService(service, MetricsRegistry(fake.clock), reporters, instruments=["web"], reactor=fake), fake
 
 
 @pytest.mark.parametrize("privileged", [True, False])
@@ -283,6 +287,48 @@ def test_the_plugin_names_its_module_without_importing_it() -> None:
     assert IPlugin.providedBy(txmetrics_plugin.metrics)
     assert txmetrics_plugin.metrics.options is Options
     assert txmetrics_plugin.metrics.makeService is makeService
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_endpoint_string_finds_the_registry_while_the_service_runs() -> None:
+    """A plugin that is told to listen on ``metrics:tcp:0`` needs nothing else; outside, that fails with a sentence."""
+    registry, endpoint = MetricsRegistry(), serverFromString(reactor, "metrics:as=echo:tcp:0:interface=127.0.0.1")
+    service = MeasuredService(Service(), registry, [], instruments=[])
+    service.startService()
+    port = await endpoint.listen(Factory.forProtocol(Protocol))
+    client = await connectProtocol(clientFromString(reactor, f"tcp:127.0.0.1:{port.getHost().port}"), Protocol())
+    await deferLater(reactor, 0.05)
+    assert registry.counter("connections.echo.accepted").count == 1
+    client.transport.abortConnection()
+    await port.stopListening()
+    await service.stopService()
+    with pytest.raises(RuntimeError, match="use_registry"):
+        await endpoint.listen(Factory.forProtocol(Protocol))
+
+
+def test_every_instrument_measures_and_leaves_nothing_behind() -> None:
+    """Each has a metric of its own from the start on, and the reactor is empty when the service has stopped."""
+    measures = {
+        "web": "http.requests",
+        "connections": "connections.unnamed.accepted",
+        "reactor": "reactor.lag",
+        "process": "process.threads",
+        "log": "log.error",
+        "blocking": "reactor.thread_calls",
+        "threads": "threadpool.queue",
+        "deferreds": "deferreds.pending",
+    }
+    assert set(measures) == set(INSTRUMENTS)
+    for name, metric in measures.items():
+        fake = FakeReactor()
+        registry = MetricsRegistry(fake.clock)
+        service = MeasuredService(Service(), registry, [], instruments=[name], reactor=fake)
+        fake.addReader(Port(Site(Resource())))
+        service.startService()
+        fake.run()
+        assert metric in {reading.name for reading in registry.snapshot()}, name
+        service.stopService()
+        assert fake.getDelayedCalls() == [], name
 
 
 def test_a_name_that_is_taken_costs_the_process_its_numbers_only(logged: Logged) -> None:

@@ -32,7 +32,11 @@ class Care:
         try:
             return function(*args, **kwargs)
         except Exception:
-            if not self.errors.count:
-                self.log.failure("measuring {what} failed; from now on such failures are only counted", what=self._what)
-            self.errors.inc()
+            self.failed()
             return None
+
+    def failed(self) -> None:
+        """Take care of the exception that is being handled; for where a call of ``attempt`` would be too slow."""
+        if not self.errors.count:
+            self.log.failure("measuring {what} failed; from now on such failures are only counted", what=self._what)
+        self.errors.inc()

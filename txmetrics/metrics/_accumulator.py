@@ -67,33 +67,36 @@ def _sample_stddev(deviation: float, count: int) -> float:
 class Accumulator:
     """Takes any number of finite doubles; the first ``exact`` of them are answered for exactly."""
 
-    __slots__ = ("_exact", "_raw", "_sketch")
+    __slots__ = ("_exact", "_raw", "_raw_sum", "_sketch")
 
     def __init__(self, exact: int) -> None:
         self._exact = exact
         self._raw = array("d")
+        self._raw_sum: tuple[float, ...] = ()
         self._sketch: _Sketch | None = None
 
-    def extend(self, values: array[float]) -> None:
+    def extend(self, values: array[float], total: tuple[float, ...]) -> None:
+        """Take in ``values``, of which ``total`` is the sum, as ``add_up`` tells it."""
         self._raw.extend(values)
+        self._raw_sum = add_up(self._raw_sum, total)
         if len(self._raw) > self._exact:
             self._fold()
 
     def clear(self) -> None:
         """Forget everything."""
-        self._raw = array("d")
+        self._raw, self._raw_sum = array("d"), ()
         self._sketch = None
 
     def merge(self, other: Accumulator) -> None:
         """Take over everything that ``other`` has seen; ``other`` keeps it."""
-        self.extend(other._raw)
+        self.extend(other._raw, other._raw_sum)
         if other._sketch is not None:
             self._fold().merge(other._sketch)
 
     def distribution(self) -> Distribution | None:
         """What was taken in so far, None if nothing was."""
         if self._sketch is None:
-            return _exactly(sorted(self._raw)) if self._raw else None
+            return _exactly(sorted(self._raw), self._raw_sum[0]) if self._raw else None
         return self._fold().distribution()
 
     def _fold(self) -> _Sketch:
@@ -101,15 +104,14 @@ class Accumulator:
         if self._sketch is None:
             self._sketch = _Sketch()
         if self._raw:
-            self._sketch.add(self._raw)
-            self._raw = array("d")
+            self._sketch.add(self._raw, self._raw_sum)
+            self._raw, self._raw_sum = array("d"), ()
         return self._sketch
 
 
-def _exactly(values: list[float]) -> Distribution:
-    """The distribution of ``values``, which ascend."""
+def _exactly(values: list[float], total: float) -> Distribution:
+    """The distribution of ``values``, which ascend and add up to ``total``."""
     count = len(values)
-    total = add_up((), values)[0]
     mean = _mean(total, count, values[0], values[-1])
     stddev = _sample_stddev(_deviation(values, mean), count)
     return Distribution(count, total, values[0], values[-1], stddev, values)
@@ -127,11 +129,12 @@ class _Sketch:
         self._min, self._max = inf, -inf
         self._deviation = 0.0
 
-    def add(self, values: array[float]) -> None:
-        halves = memoryview(values).cast("B").cast("I")[_UPPER_HALF::2].tolist()
+    def add(self, raw: array[float], total: tuple[float, ...]) -> None:
+        """Take in ``raw``, of which ``total`` is the sum, as ``add_up`` tells it."""
+        halves = memoryview(raw).cast("B").cast("I")[_UPPER_HALF::2].tolist()
         self._buckets.update([(half + _ROUND) >> _DROPPED for half in halves])
+        values = raw.tolist()  # an array makes its numbers anew whenever it is asked for them
         count, low, high = len(values), min(values), max(values)
-        total = add_up((), values)
         deviation = _deviation(values, _mean(total[0], count, low, high))
         self._add_moments(count, total, low, high, deviation)
 

@@ -29,6 +29,20 @@ class Gauge:
         self._value = value
         self._tell = None
 
+    def inc(self, n: float = 1) -> None:
+        """Show ``n`` more than now. Raises TypeError if what the gauge shows is no number."""
+        self._value = self.value + n  # type: ignore[operator]
+        self._tell = None
+
+    def dec(self, n: float = 1) -> None:
+        """Show ``n`` less than now. Raises TypeError if what the gauge shows is no number."""
+        self.inc(-n)
+
+    @property
+    def tell(self) -> Callable[[], object] | None:
+        """The callable that tells the value, None if it was set."""
+        return self._tell
+
     @property
     def value(self) -> object:
         """What the gauge shows now; raises what its callable raises."""

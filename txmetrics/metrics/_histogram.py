@@ -160,11 +160,12 @@ class Histogram:
         if not self._pending:
             return
         values = array("d", self._pending)
+        total = add_up((), self._pending)
         self._pending.clear()
         self._count += len(values)
-        self._sum = add_up(self._sum, values)
+        self._sum = add_up(self._sum, total)
         for accumulator in self._accumulators():
-            accumulator.extend(values)
+            accumulator.extend(values, total)
 
 
 def _double(value: Any) -> float | None:

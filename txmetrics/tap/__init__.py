@@ -8,6 +8,6 @@ is taken and no clock is read until the services start.
 
 from txmetrics.tap._options import KEY_VARIABLE, MetricsOptionMixin
 from txmetrics.tap._plugin import Options, makeService, measured
-from txmetrics.tap._service import SEARCH, MeasuredService
+from txmetrics.tap._service import MeasuredService
 
-__all__ = ["KEY_VARIABLE", "SEARCH", "MeasuredService", "MetricsOptionMixin", "Options", "makeService", "measured"]
+__all__ = ["KEY_VARIABLE", "MeasuredService", "MetricsOptionMixin", "Options", "makeService", "measured"]

@@ -13,7 +13,7 @@ from txmetrics import backends
 from txmetrics.delivery import REPLAY_WINDOW, Secret
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter, check_interval
-from txmetrics.tap._service import INSTRUMENTS
+from txmetrics.tap._service import DEFAULT, INSTRUMENTS
 
 __all__ = ["KEY_VARIABLE", "MetricsOptionMixin"]
 
@@ -46,7 +46,7 @@ class MetricsOptionMixin:
         self._metrics().interval = _usage(check_interval, _seconds("--metrics-interval", seconds))
 
     def opt_metrics_instrument(self, instruments: str) -> None:
-        """Measure these, with commas between them: web, process (both if not given)."""
+        """Measure these, with commas between: web,reactor,process,log (if not given), or others, or all."""
         self._metrics().instruments = _instruments(instruments)
 
     def opt_metrics_protocol(self, protocol: str) -> None:
@@ -87,7 +87,7 @@ class MetricsOptionMixin:
 
     @property
     def instruments(self) -> Sequence[str]:
-        """What is to be measured: "web", "process", or both."""
+        """What is to be measured, as MeasuredService knows it."""
         return self._metrics().instruments
 
     def _metrics(self) -> _MetricsOptions:
@@ -103,7 +103,7 @@ class _MetricsOptions:
         self.endpoints: list[str] = []
         self.prefix = ""
         self.interval = 10.0
-        self.instruments: Sequence[str] = INSTRUMENTS
+        self.instruments: Sequence[str] = DEFAULT
         self.protocol: str | None = None
         self.replay_window = REPLAY_WINDOW
         self.spool: Path | None = None
@@ -147,9 +147,9 @@ def _seconds(option: str, text: str) -> float:
 def _instruments(text: str) -> list[str]:
     named = [each.strip() for each in text.split(",")]
     for each in named:
-        if each not in INSTRUMENTS:
-            raise UsageError(f"--metrics-instrument knows no {each!r}; choose of {', '.join(INSTRUMENTS)}")
-    return named
+        if each not in (*INSTRUMENTS, "all"):
+            raise UsageError(f"--metrics-instrument knows no {each!r}; choose of {', '.join(INSTRUMENTS)}, or all")
+    return list(INSTRUMENTS) if "all" in named else named
 
 
 def _key(read: Callable[[], str]) -> Secret:

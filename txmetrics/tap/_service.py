@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.web.server import Site
 
-from txmetrics.instrument import MeasuredProcess, instrument_sites, listening_sites, sites_of
+from txmetrics.instrument import (
+    BlockingCalls,
+    DeferredRadar,
+    MeasuredConnections,
+    MeasuredLog,
+    MeasuredProcess,
+    MeasuredReactor,
+    MeasuredSites,
+    MeasuredThreadPool,
+    use_registry,
+)
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter
 
-__all__ = ["INSTRUMENTS", "SEARCH", "MeasuredService"]
+__all__ = ["DEFAULT", "INSTRUMENTS", "MeasuredService"]
 
-INSTRUMENTS = ("web", "process")
+Make = Callable[[MetricsRegistry, Any, Any], Service]
 
-SEARCH = 5.0
-"""Seconds between two looks for Sites that began to listen meanwhile."""
+_SURROUNDINGS: Mapping[str, Make] = {
+    "reactor": lambda registry, service, reactor: MeasuredReactor(registry, reactor),
+    "process": lambda registry, service, reactor: MeasuredProcess(registry),
+    "log": lambda registry, service, reactor: MeasuredLog(registry, reactor=reactor),
+    "blocking": lambda registry, service, reactor: BlockingCalls(registry, reactor),
+    "threads": lambda registry, service, reactor: MeasuredThreadPool(registry, reactor=reactor),
+    "deferreds": lambda registry, service, reactor: DeferredRadar(registry),
+}
+"""What is measured before the service starts."""
+
+_PORTS: Mapping[str, Make] = {
+    "web": lambda registry, service, reactor: MeasuredSites(registry, service, reactor),
+    "connections": lambda registry, service, reactor: MeasuredConnections(registry, reactor),
+}
+"""What looks for the ports that the service has opened."""
+
+INSTRUMENTS = (*_PORTS, *_SURROUNDINGS)
+"""All that can be measured of a service."""
+
+DEFAULT = ("web", "reactor", "process", "log")
+"""What is measured if nothing else is asked for: all that costs next to nothing and needs no private attributes."""
 
 
 class MeasuredService(MultiService):
     """Runs ``service``, measured by ``instruments``, and ``reporters`` for as long and a little longer.
 
-    The instrument "web" times every request of every Site, "process" is a MeasuredProcess. Sites that show in the tree
-    of services are instrumented before they listen, those that the service listens with by itself as soon as it has
-    started, or SEARCH seconds later. ``stopService`` stops ``service`` first and
-    reports its last numbers then; its result is that of ``service``. What goes wrong with the metrics is logged, and
-    ``service`` runs without.
+    The instruments: "web" is MeasuredSites, so that every request is timed; "reactor" a MeasuredReactor, "process" a
+    MeasuredProcess, "log" a MeasuredLog, "connections" MeasuredConnections, "threads" the MeasuredThreadPool of the
+    reactor, "blocking" BlockingCalls, "deferreds" a DeferredRadar. Endpoints that begin with ``metrics:`` count in
+    ``registry``. ``stopService`` stops ``service`` first and reports its last numbers then; its result is that of
+    ``service``. What goes wrong with the metrics is logged, and ``service`` runs without.
     """
 
     log = Logger()
@@ -41,7 +68,7 @@ class MeasuredService(MultiService):
         registry: MetricsRegistry,
         reporters: Iterable[Reporter],
         *,
-        instruments: Iterable[str] = INSTRUMENTS,
+        instruments: Iterable[str] = DEFAULT,
         reactor: Any = None,
     ) -> None:
         """``reactor`` is the one that ``service`` listens with; None: the global one."""
@@ -49,36 +76,27 @@ class MeasuredService(MultiService):
         self._service = service
         self._registry = registry
         self._reporters = list(reporters)
-        self._instruments = set(instruments)
-        self._process: MeasuredProcess | None = None
+        self._names = set(instruments)
+        self._instruments: dict[str, IService] | None = None
         self._reactor = reactor
-        self._search: LoopingCall | None = None
-        self._troubled = False
         for each in (*self._reporters, service):
             each.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        self._instrument(sites_of, self._service)
-        self._reporters = [each for each in self._reporters if self._begins(each.privilegedStartService)]
+        self._prepare()
+        self._reporters = [each for each in self._reporters if self._begins("a reporter", each.privilegedStartService)]
         self._service.privilegedStartService()
 
     def startService(self) -> None:
-        if self._reactor is None:
-            from twisted.internet import reactor
-
-            self._reactor = reactor
-        self._instrument(sites_of, self._service)
-        self._measure_process()
+        self._prepare()
         Service.startService(self)
-        self._reporters = [each for each in self._reporters if self._begins(each.startService)]
+        self._start(_SURROUNDINGS)
+        self._reporters = [each for each in self._reporters if self._begins("a reporter", each.startService)]
         self._service.startService()
-        self._reactor.callWhenRunning(self._begin_search)
+        self._start(_PORTS)
 
     def stopService(self) -> Deferred[Any]:
         Service.stopService(self)
-        if self._search is not None:
-            self._search.stop()
-            self._search = None
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> Any:
@@ -86,42 +104,42 @@ class MeasuredService(MultiService):
             return await maybeDeferred(self._service.stopService)
         finally:
             await gatherResults([self._stopped(each) for each in self._reporters])
-            if self._process is not None:
-                self._process.stopService()
+            for each in (self._instruments or {}).values():
+                await self._stopped(each)
+            use_registry(None)
 
-    def _begins(self, reporter_starts: Callable[[], None]) -> bool:
+    def _prepare(self) -> None:
+        """Make the instruments, and let them see the service before it listens."""
+        use_registry(self._registry)
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        if self._instruments is None:
+            self._instruments = {}
+            for name, make in {**_SURROUNDINGS, **_PORTS}.items():
+                if name in self._names:
+                    self._begins(name, self._make, name, make)
+        for name, instrument in self._instruments.items():
+            self._begins(name, instrument.privilegedStartService)
+
+    def _make(self, name: str, make: Make) -> None:
+        assert self._instruments is not None
+        self._instruments[name] = make(self._registry, self._service, self._reactor)
+
+    def _start(self, names: Iterable[str]) -> None:
+        for name, instrument in (self._instruments or {}).items():
+            if name in names:
+                self._begins(name, instrument.startService)
+
+    def _begins(self, what: str, start: Callable[..., None], *args: Any) -> bool:
         try:
-            reporter_starts()
+            start(*args)
         except Exception:
-            self.log.failure("a reporter cannot be started; the service runs without it")
+            self.log.failure("{what} cannot be started; the service runs without it", what=what)
             return False
         return True
 
-    def _stopped(self, reporter: Reporter) -> Deferred[None]:
-        stopped = maybeDeferred(reporter.stopService)
-        return stopped.addErrback(lambda failure: self.log.failure("a reporter cannot be stopped", failure))
-
-    def _begin_search(self) -> None:
-        if self.running and self._search is None and "web" in self._instruments:
-            self._search = LoopingCall(self._instrument, listening_sites, self._reactor)
-            self._search.clock = self._reactor
-            self._search.start(SEARCH)
-
-    def _measure_process(self) -> None:
-        try:
-            if self._process is None and "process" in self._instruments:
-                self._process = MeasuredProcess(self._registry)
-            if self._process is not None:
-                self._process.startService()
-        except Exception:
-            self.log.failure("the process cannot be measured; the service runs without that")
-
-    def _instrument(self, find: Callable[[Any], Iterable[Site]], where: Any) -> None:
-        if "web" not in self._instruments:
-            return
-        try:
-            instrument_sites(find(where), self._registry)
-        except Exception:
-            if not self._troubled:  # the search would say it again and again
-                self._troubled = True
-                self.log.failure("some Sites cannot be instrumented; the service runs without that")
+    def _stopped(self, each: Any) -> Deferred[None]:
+        stopped = maybeDeferred(each.stopService)
+        return stopped.addErrback(lambda failure: self.log.failure("{each} cannot be stopped", failure, each=each))

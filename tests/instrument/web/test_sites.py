@@ -22,8 +22,18 @@ from tests.instrument.web.applications import text
 from tests.instrument.web.loopback import HOST, Stage, answers, counted, request
 from tests.strict import the_reactor
 from txmetrics import MetricsRegistry, TimedResource
-from txmetrics.instrument import instrument_sites, listening_sites, sites_of
+from txmetrics.instrument import measure_site
+from txmetrics.instrument._search import factories_of, listening_ports, unwrapped
 from txmetrics.testing import FakeReactor
+
+
+def sites_of(service: Any) -> list[Site]:
+    return [each for each in factories_of(service) if isinstance(each, Site)]
+
+
+def listening_sites(reactor: Any) -> list[Site]:
+    factories = [each for port in listening_ports(reactor) for each in unwrapped(getattr(port, "factory", None))]
+    return [each for each in factories if isinstance(each, Site)]
 
 
 @pytest.fixture
@@ -145,19 +155,19 @@ def test_a_site_is_instrumented_in_place_and_once(site: Site) -> None:
     """The Site stays the factory it was; a second visit finds nothing to do."""
     registry = MetricsRegistry()
     root = site.resource
-    instrument_sites([site, site], registry)
+    assert measure_site(site, registry) is measure_site(site, registry)
     wrapper = site.resource
     assert isinstance(wrapper, TimedResource)
     assert repr(wrapper) == repr(root)
-    instrument_sites([site], registry)
-    instrument_sites([site], MetricsRegistry())
+    measure_site(site, registry)
+    measure_site(site, MetricsRegistry())
     assert site.resource is wrapper
 
 
 def test_a_site_that_its_author_measures_is_left_alone() -> None:
     """Whoever wrapped the root already has numbers of their own."""
     site = Site(wrapper := TimedResource(Resource(), MetricsRegistry()))
-    instrument_sites([site], MetricsRegistry())
+    measure_site(site, MetricsRegistry())
     assert site.resource is wrapper
 
 
@@ -168,7 +178,8 @@ async def test_a_site_can_be_instrumented_while_it_serves(stage: Stage) -> None:
     client = await stage.connect(stage.serve(text(b"ok")))
     client.send(request(close=False))
     await client.until(b"ok")
-    instrument_sites(listening_sites(the_reactor()), registry)
+    for site in listening_sites(the_reactor()):
+        measure_site(site, registry)
     client.send(request())
     await client.closed()
     assert [answer.code for answer in answers(client.received)] == [200, 200]

@@ -57,14 +57,19 @@ def test_a_quiet_server_shows_its_zeros(registry: MetricsRegistry) -> None:
     TimedResource(Resource(), registry)
     assert {reading.name for reading in registry.snapshot()} == {
         "http.requests",
+        "http.body_wait",
         "http.blocking",
+        "http.first_byte",
+        "http.long_lived",
         "http.active",
+        "http.active_long_lived",
         "http.status.2xx",
         "http.status.3xx",
         "http.status.4xx",
         "http.status.5xx",
         "http.aborted",
         "http.upgrades",
+        "http.bytes_received",
         "http.bytes_sent",
         "http.measuring_errors",
     }
@@ -328,7 +333,7 @@ def play(reactor: FakeReactor, logged: Logged, registry: MetricsRegistry | None 
         for page in (text(TEXT), finish_later(reactor), Page(raise_error), Never(TEXT), twisted_socket(leaf=True)):
             root: Any = page if path == "/" else tree(a=page)
             wire = Wire(reactor, root if registry is None else TimedResource(root, registry))
-            wire.send(handshake(path))
+            wire.send(request(path, close=False) if isinstance(page, Page | Never) else handshake(path))
             reactor.advance(1)
             wire.lose()
             received += wire.received
@@ -353,7 +358,7 @@ def break_metric(monkeypatch: pytest.MonkeyPatch, metric: Any, method: str) -> N
     [
         ("requests", "timer", "add"),
         ("blocking", "timer", "add"),
-        ("active", "gauge", "set"),
+        ("active", "gauge", "inc"),
         ("bytes_sent", "counter", "inc"),
         ("status.2xx", "counter", "inc"),
         ("status.5xx", "counter", "inc"),

@@ -15,6 +15,7 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+from twisted.internet.task import deferLater
 from twisted.web.server import Site
 
 from tests.instrument.web.applications import (
@@ -187,6 +188,7 @@ async def test_an_http2_stream_that_is_reset_was_aborted(stage: Stage, authority
     client = await authority.connect(stage, Site(root), Http2Client(), b"h2")
     stream = client.ask("/never")
     await never.began
+    await deferLater(the_reactor(), 0)  # its render has not returned before
     assert registry.gauge("http.active").value == 1
     client.reset(stream)
     await never.gone

@@ -1,67 +1,34 @@
 """TimedResource: every request of a Site, measured once, from the root to the last byte.
 
-Twisted Web tells a resource little about a request's end, so the request itself is observed: methods of it are
-shadowed on the instance, and ``notifyFinish`` has the last word. The wrapper stands at the root only. On its first
-segment it walks the rest of the tree and hands back the resource that was really meant, so that Twisted Web sees
-the same resource (its encoders, its HEAD) as without the wrapper.
+The wrapper stands at the root only. On its first segment it walks the rest of the tree and hands back the resource that
+was really meant, so that Twisted Web sees the same resource (its encoders, its HEAD) as without the wrapper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
-from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.util import DeferredResource
 from zope.interface import alsoProvides, implementer, providedBy
 
-from txmetrics.instrument._care import Care
-from txmetrics.metrics import Counter
+from txmetrics.instrument.web._metrics import SiteMetrics
+from txmetrics.instrument.web._observation import Observation, Observer
+from txmetrics.instrument.web._request import MARK, measured, observation_of
+from txmetrics.instrument.web._slowest import Slowest, SlowRequest
 from txmetrics.registry import MetricsRegistry, Scope
 
 __all__ = ["TimedResource"]
 
-_MARK = "_txmetrics_observed"
-
-
-class _Metrics:
-    """The metrics of one Site, made at once so that a quiet server shows its zeros."""
-
-    def __init__(self, scope: Scope) -> None:
-        self.requests = scope.timer("requests")
-        self.blocking = scope.timer("blocking")
-        self.active = scope.gauge("active")
-        self.statuses = {family: scope.counter(f"status.{family}xx") for family in (2, 3, 4, 5)}
-        self.aborted = scope.counter("aborted")
-        self.upgrades = scope.counter("upgrades")
-        self.bytes_sent = scope.counter("bytes_sent")
-        self.measuring_errors = scope.counter("measuring_errors")
-        self.now = self.requests.now
-
-    def count_active(self, change: int) -> None:
-        self.active.set(int(self.active.value) + change)  # type: ignore[call-overload]  # only ever set here
-
 
 @implementer(IResource)
-class TimedResource:
-    """Wraps the root resource of a Site: ``Site(TimedResource(root, registry))``, and answers as ``root`` does.
+class _Stand:
+    """Stands for a resource, in everything; and notes the way that a request takes below it."""
 
-    Under ``name`` (``http``) the registry gets, for each request exactly once: ``requests``, a timer of the total time,
-    from the complete request to the call of ``finish`` (or the loss of the connection); ``blocking``, a timer of
-    how long finding and rendering the resource held the reactor, at most until ``finish``; ``active``, a gauge of the
-    requests that are not finished, those that ask for a websocket left out; ``status.2xx`` .. ``status.5xx``;
-    ``aborted`` for clients that went away, which have no status; ``upgrades`` for websockets, whose handshake is the
-    request; ``bytes_sent``, body bytes after compression.
-
-    A request of ``*`` (``OPTIONS *``) never reaches a resource, and so is not measured. An error in the measuring is
-    logged once, counted under ``measuring_errors`` and never reaches the request. A wrapper inside another one
-    measures nothing.
-    """
-
-    def __init__(self, root: Any, registry: MetricsRegistry | Scope, name: str = "http") -> None:
+    def __init__(self, root: Any) -> None:
         self._root = root
-        self._metrics = _Metrics(registry.scope(name))
-        self._care = Care("HTTP requests", self._metrics.measuring_errors)
         alsoProvides(self, providedBy(root))  # Twisted Web asks it whether the answers are to be encoded
 
     @property
@@ -77,146 +44,133 @@ class TimedResource:
         return repr(self._root)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
+        observation = observation_of(request)
+        if observation is None:
+            return getChildForRequest(self._root.getChildWithDefault(name, request), request)
+        found = observation.walk(self._root, name, request)
+        if found.__class__ is DeferredResource:
+            # It will go on from what it gets, and our part is over when its own callback, the next one, has run.
+            found.d.addCallback(_stand)
+        return found
+
+    def render(self, request: Any) -> Any:
+        return self._root.render(request)
+
+
+def _render(request: Any, resource: Any) -> Any:
+    return resource.render(request)
+
+
+def _stand(resource: Any) -> Any:
+    return resource if isinstance(resource, _Stand) or not IResource.providedBy(resource) else _Stand(resource)
+
+
+class TimedResource(_Stand):
+    """Wraps the root resource of a Site: ``Site(TimedResource(root, registry))``, and answers as ``root`` does.
+
+    Under ``name`` (``http``) the registry gets, for each request exactly once, in seconds: ``requests``, a timer from
+    the complete request to the call of ``finish`` (or the loss of the connection); ``blocking``, a timer of how long
+    finding and rendering the resource held the reactor, at most until ``finish``; ``first_byte``, a timer until the
+    answer begins; ``long_lived``, a timer in the place of ``requests`` for server-sent events and whatever
+    ``set_long_lived`` was called for; and ``body_wait``, a timer of the time before all this that it took until the
+    body was there, which only a Site knows that ``measure_site`` measures. ``active`` and ``active_long_lived`` are
+    gauges of the requests that wait, those that ask for a websocket left out. Counters: ``status.2xx`` ..
+    ``status.5xx``; ``aborted`` for clients that went away, which have no status; ``upgrades`` for websockets, whose
+    handshake is the request; ``bytes_received`` and ``bytes_sent``, of bodies, the latter after compression.
+
+    Under ``name.routes`` each route with its method has ``requests``, ``long_lived`` (a counter), ``status.*``,
+    ``aborted``, ``errors.*`` by type of exception, ``request_bytes`` and ``response_bytes`` (histograms; the former of
+    requests with a body), and ``codes.*`` with ``exact_codes``. Beyond 200 of them all are counted under ``_other``,
+    so that their counts always add up to the Site's. A route is what the author of the server wrote: ``GET /users/{}``
+    where ``users`` was put there and its child is found for the occasion; Klein's rule; and one, ``_404``, for all
+    that does not exist. ``route(request)`` may tell a better one when the request is over, or None; ``set_route`` has
+    precedence.
+
+    With ``server_timing`` every answer tells its client the phases until its first byte, in a header of that name.
+
+    At its first request the wrapper also replaces the ``requestFactory`` of a Site whose root it is, for what no
+    resource can see: ``body_wait``, requests of ``*`` (``OPTIONS *``), and those after somebody has given the Site
+    another root. ``measure_site`` does so from the beginning. An error in the measuring is logged once, counted under
+    ``measuring_errors`` and never reaches the request. A wrapper inside another one measures nothing.
+    """
+
+    def __init__(
+        self,
+        root: Any,
+        registry: MetricsRegistry | Scope,
+        name: str = "http",
+        *,
+        route: Callable[[Any], str | None] | None = None,
+        exact_codes: bool = False,
+        server_timing: bool = False,
+    ) -> None:
+        super().__init__(root)
+        metrics = SiteMetrics(registry.scope(name), exact_codes)
+        self.observer = Observer(metrics, Slowest(registry.clock), route, server_timing)
+
+    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
         self._observe(request)
-        return getChildForRequest(self._root.getChildWithDefault(name, request), request)
+        return super().getChildWithDefault(name, request)
 
     def render(self, request: Any) -> Any:
         observation = self._observe(request)
         if observation is None:
             return self._root.render(request)
-        with observation:
-            return self._root.render(request)
+        return observation.render(request, self._root, _render)
 
-    def _observe(self, request: Any) -> _Observation | None:
-        """Begin to measure ``request``, unless that was begun before.
+    def slowest(self) -> list[SlowRequest]:
+        """The slowest requests of the last five to ten minutes, at most twenty, the slowest first."""
+        return self.observer.slowest.told()
 
-        The copy of a request that a distrib.ResourcePublisher gets, which has no channel, never tells its end.
+    def adopt(self, site: Any) -> None:
+        """Be told of the requests of ``site``, whose root this is, before a resource is asked for.
+
+        So ``body_wait`` is known, ``OPTIONS *`` is measured, and when ``site`` is given another root, that is wrapped
+        as well. A ``requestFactory`` that is no class does, too.
         """
-        return self._care.attempt(self._begin, request)
+        if isinstance(site.requestFactory, type) and not hasattr(site.requestFactory, MARK):
+            site.requestFactory = measured(site.requestFactory, self)
 
-    def _begin(self, request: Any) -> _Observation | None:
-        if _MARK not in request.__dict__ and hasattr(request, "channel"):
-            return _Observation(request, self._metrics, self._care)
-        return None
+    def now(self) -> float | None:
+        """The clock's tick, None if it cannot tell."""
+        return self.observer.care.attempt(self.observer.now)
 
+    def arrived(self, request: Any, headers: float | None) -> None:
+        """The whole of ``request`` is there, its headers since the tick ``headers``; nothing was done with it yet."""
+        try:
+            observation = self.observer.observe(request)
+            if observation is not None:
+                if headers is not None:
+                    observation.body_wait = observation.begun - headers
+                if request.path == b"*":
+                    observation.name = "*"
+            site = request.channel.site
+            if not isinstance(site.resource, TimedResource):
+                self._follow(site)
+        except Exception:
+            self.observer.care.failed()
 
-class _Observation:
-    """One request, from here to its end; a context around whatever renders it."""
+    def _meet(self, request: Any) -> None:
+        """``request`` is the first one of its connection."""
+        site: Any = getattr(request, "site", None)
+        channel: Any = getattr(request, "channel", None)
+        if channel is not None and getattr(site, "resource", None) is self:
+            self.adopt(site)
+            if getattr(channel, "requestFactory", None) is request.__class__:
+                channel.requestFactory = site.requestFactory
 
-    def __init__(self, request: Any, metrics: _Metrics, care: Care) -> None:
-        self._request = request
-        self._metrics = metrics
-        self._care = care
-        self._start = metrics.now()
-        self._finished: float | None = None
-        self._renders = 0
-        self._blocking = True
-        self._ended = False
-        self._active = 0 if _asks_for_websocket(request) else 1
-        self._shadowed: dict[str, Any] = {}
-        request.__dict__[_MARK] = True
-        care.attempt(metrics.count_active, self._active)
-        self._notification = request.notifyFinish().addCallbacks(self._end, self._abort)
-        self._finish = self._shadow("finish", self._timed_finish)
-        self._render = self._shadow("render", self._timed_render)
-        self._state = self._shadow("getStateToCopyFor", self._state_to_copy)
+    def _follow(self, site: Any) -> None:
+        """Stand before the new root of ``site``, too."""
+        other = copy(self)
+        _Stand.__init__(other, site.resource)
+        site.resource = other
 
-    def _shadow(self, name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
-        """Put ``ours``, a method of this object, before one of this one request; returns the request's."""
-        method: Callable[..., Any] = getattr(self._request, name)
-        self._shadowed[name] = self._request.__dict__.get(name)
-        setattr(self._request, name, ours)
-        return method
-
-    def _lift_shadows(self, attributes: dict[str, Any]) -> None:
-        """Leave the request's attributes, or a copy of them, as they were."""
-        for name, before in self._shadowed.items():
-            if getattr(attributes.get(name), "__self__", None) is not self:
-                continue  # somebody else's lies upon ours
-            if before is None:
-                del attributes[name]
-            else:
-                attributes[name] = before
-
-    def _timed_finish(self) -> Any:
-        # Before, not after: finishing also serves the next request of a pipeline, which is not ours.
-        if self._finished is None:
-            self._finished = self._care.attempt(self._metrics.now)
-        return self._finish()
-
-    def _timed_render(self, resource: Any) -> Any:
-        with self:
-            return self._render(resource)
-
-    def _state_to_copy(self, issuer: Any) -> Any:
-        """What a distrib.ResourceSubscription sends to another process; nothing of ours can travel."""
-        state = self._state(issuer)
-        self._lift_shadows(state)
-        state["notifications"] = [each for each in state["notifications"] if each is not self._notification]
-        return state
-
-    def __enter__(self) -> None:
-        self._renders += 1  # a resource may render another one, at once or later
-
-    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
-        self._renders -= 1
-        if self._renders or kind is not None:
-            return  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
-        if not self._ended:
-            self._care.attempt(self._release)
-            if self._care.attempt(_upgraded, self._request):
-                self._over(self._metrics.upgrades)
-
-    def _end(self, result: object) -> None:
-        self._over(self._care.attempt(self._status))
-
-    def _abort(self, reason: Failure) -> None:
-        self._over(self._metrics.aborted)
-
-    def _over(self, outcome: Counter | None) -> None:
-        """Record the end, once; what one metric cannot take does not keep the others from it."""
-        if self._ended:
-            return
-        self._ended = True
-        self._lift_shadows(self._request.__dict__)  # one that stayed would keep the request until the next collection
-        attempt, metrics = self._care.attempt, self._metrics
-        attempt(metrics.count_active, -self._active)
-        attempt(self._release)
-        attempt(self._total)
-        attempt(self._sent)
-        if outcome is not None:
-            attempt(outcome.inc)
-
-    def _total(self) -> None:
-        self._metrics.requests.add(self._seconds())
-
-    def _sent(self) -> None:
-        self._metrics.bytes_sent.inc(self._request.sentLength)
-
-    def _status(self) -> Counter | None:
-        return self._metrics.statuses.get(self._request.code // 100)
-
-    def _release(self) -> None:
-        """The request gives the reactor back."""
-        if self._blocking:
-            self._blocking = False
-            self._metrics.blocking.add(self._seconds())
-
-    def _seconds(self) -> float:
-        """From the start until ``finish`` was called, or until now."""
-        return (self._metrics.now() if self._finished is None else self._finished) - self._start
-
-
-def _asks_for_websocket(request: Any) -> bool:
-    return any(b"websocket" in each.lower() for each in request.requestHeaders.getRawHeaders(b"upgrade", ()))
-
-
-def _upgraded(request: Any) -> bool:
-    """Whether a websocket has taken the connection over, after which the request neither finishes nor is lost.
-
-    Twisted's own implementation then replaces the channel's ``dataReceived``, autobahn takes its transport away.
-    """
-    if request.finished or request.clientproto == b"HTTP/2":
-        return False
-    channel = request.channel
-    return channel is not None and (channel.transport is None or "dataReceived" in vars(channel))
+    def _observe(self, request: Any) -> Observation | None:
+        """Begin to measure ``request``, unless that was begun before."""
+        try:
+            if not hasattr(request.__class__, MARK):
+                self._meet(request)
+            return self.observer.observe(request, self._root)
+        except Exception:
+            self.observer.care.failed()
+            return None

@@ -1,61 +1,61 @@
-"""Finding the Sites of an application that knows nothing of us, and instrumenting them in place.
+"""Sites, measured in place: one, or all of an application that knows nothing of us.
 
-In place, because a factory wrapped in WrappingFactory loses the negotiation of its TLS protocol. A tree of services
-shows the factories it will listen with; a service that listens by itself, later, shows only as a port among the
-reactor's readers.
+In place, because a factory wrapped in WrappingFactory loses the negotiation of its TLS protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
-from twisted.application.internet import SSLServer, StreamServerEndpointService, TCPServer, UNIXServer
-from twisted.application.service import IService, IServiceCollection
-from twisted.internet.interfaces import IListeningPort, IReactorFDSet
+from twisted.application.service import IService
 from twisted.web.server import Site
 
+from txmetrics.instrument._search import Searching, factories_of, listening_ports, unwrapped
 from txmetrics.instrument.web._resource import TimedResource
-from txmetrics.registry import MetricsRegistry
+from txmetrics.registry import MetricsRegistry, Scope
 
-__all__ = ["instrument_sites", "listening_sites", "sites_of"]
-
-
-def instrument_sites(sites: Iterable[Site], registry: MetricsRegistry) -> None:
-    """Put a TimedResource before the root of each of ``sites`` that has none yet."""
-    for site in sites:
-        if not isinstance(site.resource, TimedResource):
-            site.resource = TimedResource(site.resource, registry)
+__all__ = ["MeasuredSites", "measure_site"]
 
 
-def sites_of(service: IService) -> Iterator[Site]:
-    """The Sites that ``service`` and the services in it will listen with, as far as that shows."""
-    yield from _sites(_factory(service))
-    if IServiceCollection.providedBy(service):
-        for child in service:
-            yield from sites_of(child)
+def measure_site(site: Site, registry: MetricsRegistry | Scope, name: str = "http", **options: Any) -> TimedResource:
+    """Measure every request of ``site`` in place, as ``TimedResource(root, registry, name, **options)`` does.
+
+    Returns the TimedResource before the root; one that is there already is kept, with its registry.
+    """
+    if not isinstance(site.resource, TimedResource):
+        site.resource = TimedResource(site.resource, registry, name, **options)
+    timed: TimedResource = site.resource
+    timed.adopt(site)
+    return timed
 
 
-def listening_sites(reactor: Any) -> Iterator[Site]:
-    """The Sites that ``reactor`` listens with now."""
-    if IReactorFDSet.providedBy(reactor):
-        for reader in reactor.getReaders():
-            if IListeningPort.providedBy(reader):
-                yield from _sites(getattr(reader, "factory", None))
+class MeasuredSites(Searching):
+    """An IService that measures every Site of an application, all under ``name`` (``http``).
 
+    Those that ``service`` (None: none) will listen with are measured before they do, as far as its tree of services
+    shows them; those that ``reactor`` (None: the global one) listens with when it runs, and every five seconds from
+    then on. A Site stays measured when the service has stopped.
+    """
 
-def _factory(service: Any) -> Any:
-    if isinstance(service, StreamServerEndpointService):
-        return service.factory
-    if isinstance(service, TCPServer | SSLServer | UNIXServer):  # they keep listenXXX's arguments: port, factory
-        arguments = (*service.args, None, None)
-        return service.kwargs.get("factory", arguments[1])
-    return None
+    def __init__(
+        self,
+        registry: MetricsRegistry | Scope,
+        service: IService | None = None,
+        reactor: Any = None,
+        name: str = "http",
+    ) -> None:
+        super().__init__("Sites", reactor)
+        self._registry = registry
+        self._service = service
+        self._name = name
 
+    def privilegedStartService(self) -> None:
+        self._care.attempt(self._look)
 
-def _sites(factory: Any) -> Iterator[Site]:
-    """The Site in a factory and whatever wraps it."""
-    while factory is not None:
-        if isinstance(factory, Site):
-            yield factory
-        factory = getattr(factory, "wrappedFactory", None)
+    def _look(self) -> None:
+        to_come = () if self._service is None else factories_of(self._service)
+        listening = (unwrapped(getattr(port, "factory", None)) for port in listening_ports(self._reactor))
+        for factory in chain(to_come, *listening):
+            if isinstance(factory, Site):
+                measure_site(factory, self._registry, self._name)

@@ -1,0 +1,249 @@
+"""One request, observed from its beginning to its end.
+
+The request itself tells: its class becomes one that passes on to an Observation what is called on it, and is the same
+in everything else. What ``notifyFinish`` hears has the last word, since somebody may have replaced ``finish``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import SEEK_END
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from txmetrics.instrument._care import Care
+from txmetrics.instrument.web._metrics import SiteMetrics
+from txmetrics.instrument.web._request import MARK, observed
+from txmetrics.instrument.web._route import METHODS, Trace
+from txmetrics.instrument.web._slowest import Slowest, SlowRequest
+
+__all__ = ["Observation", "Observer"]
+
+PATH = 200
+"""So much of a path is remembered of a slow request."""
+
+
+class Observer:
+    """What the observations of a Site have in common."""
+
+    def __init__(
+        self,
+        metrics: SiteMetrics,
+        slowest: Slowest,
+        route: Callable[[Any], str | None] | None,
+        server_timing: bool,
+    ) -> None:
+        self.metrics = metrics
+        self.slowest = slowest
+        self.care = Care("HTTP requests", metrics.measuring_errors)
+        self.route = route
+        self.server_timing = server_timing
+        self.now = metrics.requests.now
+
+    def observe(self, request: Any, resource: Any = None) -> Observation | None:
+        """Begin to observe ``request``, for which ``resource`` was found; None if it is observed already.
+
+        The copy of a request that a distrib.ResourcePublisher gets, which has no channel, never tells its end.
+        """
+        kind = request.__class__
+        if not hasattr(kind, MARK):
+            request.__class__ = observed(kind)
+        elif request._txmetrics_observation is not None:
+            return None
+        if not hasattr(request, "channel"):
+            return None
+        observation = request._txmetrics_observation = Observation(request, self, resource)
+        return observation
+
+
+class Observation(Trace):
+    """One request, from here to its end. Times are in seconds from the beginning: when the whole request was there.
+
+    What every request begins with stands in the class, so that to begin costs nothing.
+    """
+
+    name: str | None = None
+    seconds: float | None = None
+    long_lived = False
+    body_wait: float | None = None
+    blocking: float | None = None
+    first_byte: float | None = None
+    status: int | None = None
+    upgraded = False
+    sent = 0
+    error: str | None = None
+    _finished: float | None = None
+    _renders = 0
+    _ended = False
+    _active = False
+
+    def __init__(self, request: Any, observer: Observer, resource: Any) -> None:
+        self._request = request
+        self._observer = observer
+        self._method: bytes = request.method  # now, for it changes while a HEAD is faked
+        self.care = observer.care
+        self.resource = resource
+        content = request.content
+        self.received: int = 0 if content is None else content.seek(0, SEEK_END)
+        if self.received:
+            content.seek(0)
+        self.begun = observer.now()
+        request.notifications.append(self)  # in the place of a Deferred, which would cost as much as all of this
+
+    # What the request tells
+
+    def writing(self, request: Any) -> None:
+        """It is about to write, for the first time."""
+        try:
+            self.first_byte = self._observer.now() - self.begun
+            if self._observer.server_timing and not request.startedWriting:
+                self._tell(request)
+            if self.blocking is not None:
+                self._look_for_events(request)
+        except Exception:
+            self.care.failed()
+
+    def finishing(self) -> None:
+        """It is about to finish, and to serve the next request of a pipeline meanwhile, which is not our time."""
+        if self._finished is None:
+            try:
+                self._finished = self._observer.now() - self.begun
+            except Exception:
+                self.care.failed()
+
+    def failing(self, reason: Failure) -> None:
+        """It is about to answer that it has failed."""
+        if not self._ended:
+            self.error = type(reason.value).__name__
+
+    def callback(self, result: None) -> None:
+        """It is over."""
+        if not self._ended:
+            self.status = self._request.code
+            self._over()
+
+    def errback(self, reason: Failure) -> None:
+        """Its client is gone."""
+        if not self._ended:
+            self._over()
+
+    def render(self, request: Any, resource: Any, render: Callable[[Any, Any], Any]) -> Any:
+        """``render(request, resource)``, within which ``request`` may render another resource, at once or later."""
+        if resource is not self.resource:
+            self.care.attempt(self.lead, resource, request)
+        self._renders += 1
+        try:
+            result = render(request, resource)
+        finally:
+            self._renders -= 1  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
+        if not self._ended and not self._renders:
+            self._rendered(request)
+        return result
+
+    def live_long(self) -> None:
+        """From now on it waits on purpose."""
+        if self._ended or self.long_lived:
+            return
+        self.long_lived = True
+        if self._active:
+            self.care.attempt(self._observer.metrics.active.dec)
+            self.care.attempt(self._observer.metrics.active_long_lived.inc)
+
+    # What comes of it
+
+    def _rendered(self, request: Any) -> None:
+        """The outermost render has returned, and there is more to come. Until now nobody could have seen it active."""
+        attempt, metrics = self.care.attempt, self._observer.metrics
+        attempt(self._release)
+        if attempt(_upgraded, request):
+            self.upgraded = True
+            self._over()
+            return
+        if self.first_byte is not None:
+            attempt(self._look_for_events, request)
+        if not self._active and not attempt(_asks_for_websocket, request):  # which, opened later, would never end
+            self._active = True
+            attempt((metrics.active_long_lived if self.long_lived else metrics.active).inc)
+
+    def _over(self) -> None:
+        """Record the end, once."""
+        self._ended = True
+        request, self._request = self._request, None  # which would keep itself until the next garbage collection
+        care, metrics = self.care, self._observer.metrics
+        if self._active:
+            care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
+        try:
+            self._release()
+        except Exception:
+            care.failed()
+        try:
+            self._record(request)
+        except Exception:
+            care.failed()
+
+    def _release(self) -> None:
+        """The request gives the reactor back."""
+        if self.blocking is None:
+            finished = self._finished
+            self.blocking = self._observer.now() - self.begun if finished is None else finished
+            self._observer.metrics.blocking.add(self.blocking)
+
+    def _record(self, request: Any) -> None:
+        observer, care = self._observer, self.care
+        self.seconds = self._finished
+        if self.seconds is None:
+            self.seconds = care.attempt(self._now)
+        self.sent = request.sentLength
+        observer.metrics.record(self, care)
+        key = self._route(request)
+        observer.metrics.routes[key].record(self, care)
+        if self.seconds is not None:
+            slowest = observer.slowest
+            if self.seconds > slowest.floor or self.begun + self.seconds >= slowest.until:
+                slowest.add(self._slow(request, key, self.seconds))
+
+    def _route(self, request: Any) -> str | bytes:
+        name = self.name
+        if name is None and self._observer.route is not None:
+            name = self.care.attempt(self._observer.route, request)
+        if name is None:
+            return self.route(request, self._method)
+        return f"{self._method.decode() if self._method in METHODS else 'OTHER'} {name}"
+
+    def _slow(self, request: Any, key: str | bytes, seconds: float) -> SlowRequest:
+        route = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+        path = request.path[:PATH].decode("utf-8", "replace")
+        ended = self._observer.slowest.wall()
+        return SlowRequest(seconds, ended, route, path, self.status, self.body_wait, self.blocking, self.first_byte)
+
+    def _now(self) -> float:
+        return self._observer.now() - self.begun
+
+    def _tell(self, request: Any) -> None:
+        """Say to the client, in the words of the W3C's Server Timing, what is known before the first byte."""
+        assert self.first_byte is not None
+        phases = {"body": self.body_wait, "blocking": self.blocking, "total": self.first_byte}
+        told = ", ".join(f"{phase};dur={1000 * time:.3f}" for phase, time in phases.items() if time is not None)
+        request.responseHeaders.addRawHeader(b"Server-Timing", told.encode())
+
+    def _look_for_events(self, request: Any) -> None:
+        """An answer that has begun and is not over may be a stream of events, which is never over."""
+        types = request.responseHeaders.getRawHeaders(b"content-type", ())
+        if any(each.lower().startswith(b"text/event-stream") for each in types):
+            self.live_long()
+
+
+def _asks_for_websocket(request: Any) -> bool:
+    return any(b"websocket" in each.lower() for each in request.requestHeaders.getRawHeaders(b"upgrade", ()))
+
+
+def _upgraded(request: Any) -> bool:
+    """Whether a websocket has taken the connection over, after which the request neither finishes nor is lost.
+
+    Twisted's own implementation then replaces the channel's ``dataReceived``, autobahn takes its transport away.
+    """
+    if request.finished or request.clientproto == b"HTTP/2":
+        return False
+    channel = request.channel
+    return channel is not None and (channel.transport is None or "dataReceived" in vars(channel))
