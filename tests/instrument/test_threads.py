@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -454,7 +455,7 @@ def test_a_job_that_was_asked_for_before_the_stop_is_told_after_it(measured: Mea
 def test_what_stood_there_before_stands_there_again(measured: Measured) -> None:
     """A pool whose method was replaced by somebody else gets that back."""
     measured.service.stopService()
-    theirs = measured.pool.callInThreadWithCallback
+    theirs = partial(measured.pool.callInThreadWithCallback)
     measured.pool.callInThreadWithCallback = theirs
     measured.service.startService()
     assert measured.pool.callInThreadWithCallback is not theirs

@@ -10,7 +10,8 @@ from twisted.application.service import Service
 
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
-from txmetrics.instrument._threads import STATE, Jobs, Override
+from txmetrics.instrument._shadow import Override
+from txmetrics.instrument._threads import STATE, Jobs
 from txmetrics.metrics import Counter
 from txmetrics.registry import MetricsRegistry, Scope
 

@@ -17,13 +17,14 @@ from twisted.internet.interfaces import IReactorThreads
 from twisted.python.threadable import isInIOThread
 
 from txmetrics.instrument._care import Care
+from txmetrics.instrument._shadow import Override
 from txmetrics.metrics import Counter
 from txmetrics.registry import MetricsRegistry, Scope
 
 if TYPE_CHECKING:
     from twisted.python.threadpool import ThreadPool
 
-__all__ = ["STATE", "Jobs", "MeasuredThreadPool", "Override"]
+__all__ = ["STATE", "Jobs", "MeasuredThreadPool"]
 
 LIMIT = 10_000
 """So many ended jobs wait at most to become metrics; of those that find no room the times are lost, and counted."""
@@ -232,34 +233,3 @@ class Jobs:
         else:
             with self._counting:
                 self._without_room += 1
-
-
-class Override:
-    """One attribute of one object, replaced in place until ``undo``.
-
-    ``make(override)`` makes what stands there meanwhile. It must call ``override.original``, and measure nothing more
-    once ``override.active`` is false: it cannot be taken away from under what somebody else put above it later.
-    """
-
-    def __init__(self, owner: object, name: str, make: Callable[[Override], Any]) -> None:
-        self.active = True
-        self.original = getattr(owner, name)
-        self._owner = owner
-        self._name = name
-        self._had = name in vars(owner)
-        self._instead = make(self)
-        self._instead.override = self
-        setattr(owner, name, self._instead)
-
-    def undo(self) -> None:
-        """Put the original back, and let others that were undone earlier, but stood below, go as well."""
-        self.active = False
-        if vars(self._owner).get(self._name) is not self._instead:
-            return
-        if self._had:
-            setattr(self._owner, self._name, self.original)
-        else:
-            delattr(self._owner, self._name)
-        below = getattr(self.original, "override", None)
-        if isinstance(below, Override) and not below.active:
-            below.undo()

@@ -8,7 +8,8 @@ from typing import Any
 
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
-from txmetrics.instrument.connections._shadow import Shadow, before_connection
+from txmetrics.instrument._shadow import Shadow
+from txmetrics.instrument.connections._protocol import before_connection
 from txmetrics.instrument.connections._transport import Watch
 from txmetrics.registry import MetricsRegistry, Scope
 
@@ -87,17 +88,13 @@ class Connections:
     def _begin(self, transport: Any, protocol: Any) -> None:
         lost = partial(self._end, self.life.now())
         Watch(transport, protocol, self.bytes_received, self.bytes_sent, lost, self.care)
-        self._count_open(1)
+        self._open.inc()
         self.accepted.inc()
 
     def _end(self, begin: float, reason: Any) -> None:
-        self._count_open(-1)
+        self._open.dec()
         self.life.add(self.life.now() - begin)
         self._lost[reason.type.__name__].inc()
-
-    def _count_open(self, n: int) -> None:
-        value: Any = self._open.value
-        self._open.set(value + n)
 
     def _count_failed(self, reason: Any) -> None:
         self._failed[reason.type.__name__].inc()

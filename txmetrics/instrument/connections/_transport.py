@@ -13,7 +13,7 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 
 from txmetrics.instrument._care import Care
-from txmetrics.instrument.connections._shadow import Shadow
+from txmetrics.instrument._shadow import Shadow
 from txmetrics.metrics import Counter
 
 __all__ = ["Watch"]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from twisted.python.log import callWithLogger
 
+from txmetrics.instrument._shadow import Shadow
 from txmetrics.instrument.reactor._callers import FUNCTIONS, Callers, Descriptors
 
 __all__ = ["Hooks", "UnknownReactorError", "Watch"]
@@ -48,7 +49,7 @@ class Hooks:
     def __init__(self, reactor: Any, watch: Watch) -> None:
         self._reactor = reactor
         self._watch = watch
-        self._overridden: list[tuple[Any, str, Any]] = []
+        self._shadows: list[Shadow] = []
         self._first_look = False  # at the delayed calls, since the reactor began to run what is due
         self._replaced: list[tuple[Any, _Watched]] = []
         kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(reactor).__mro__}
@@ -76,18 +77,14 @@ class Hooks:
             self._put_polling()
 
     def remove(self) -> None:
-        for owner, name, ours in reversed(self._overridden):
-            if vars(owner).get(name) is ours:  # else somebody else's lies upon it, which calls ours
-                delattr(owner, name)
-        self._overridden.clear()
+        while self._shadows:
+            self._shadows.pop().remove()
         self._put_back()
         if self._asyncio:
             self._register_anew()
 
     def _override(self, owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        ours = make(getattr(owner, name))
-        setattr(owner, name, ours)
-        self._overridden.append((owner, name, ours))
+        self._shadows.append(Shadow(owner, name, make))
 
     # Delayed calls, and those from threads
 

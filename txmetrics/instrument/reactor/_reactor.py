@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
 
 from txmetrics.instrument._care import Care
+from txmetrics.instrument._threads import STATE
 from txmetrics.instrument.reactor._lag import INTERVAL, Lag
 from txmetrics.registry import MetricsRegistry, Scope
 
 __all__ = ["MeasuredReactor"]
+
+POOL = "threads", "working", "queue", "max"
 
 BUSY_SECONDS = 5.0
 """Over so long the busy ratio is taken."""
@@ -75,10 +79,7 @@ class MeasuredReactor(Service):
             "delayed_calls": self._delayed_calls,
             "readers": lambda: self._length("getReaders"),
             "writers": lambda: self._length("getWriters"),
-            "threadpool.threads": lambda: self._of_pool(lambda pool: len(pool.threads)),
-            "threadpool.working": lambda: self._of_pool(lambda pool: len(pool.working)),
-            "threadpool.queue": lambda: self._of_pool(lambda pool: pool.q.qsize()),
-            "threadpool.max": lambda: self._of_pool(lambda pool: pool.max),
+            **{f"threadpool.{name}": partial(self._of_pool, STATE[name]) for name in POOL},
         }
 
     def _delayed_calls(self) -> int:
