@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from txmetrics.clock import SYSTEM, Clock
-from txmetrics.metrics._histogram import Histogram, Window
+from txmetrics.metrics._histogram import FOLD, Histogram, Window
 from txmetrics.metrics._meter import MovingAverages
 from txmetrics.snapshot import TimerReading
 
 __all__ = ["Timer"]
+
+ALMOST = FOLD - 1
 
 
 class Timer(Histogram):
@@ -30,7 +32,11 @@ class Timer(Histogram):
         now = self.now()
         if now > self._averages.due:
             self._averages.advance(now, self.count)
-        Histogram.add(self, seconds)  # not super(), which is markedly slower on this hot path
+        pending = self._pending
+        if type(seconds) is float and seconds - seconds == 0 and len(pending) < ALMOST:
+            pending.append(seconds)  # what Histogram.add would come to: most calls, at half the price
+        else:
+            Histogram.add(self, seconds)
 
     def merge(self, other: Histogram) -> None:
         """As a histogram does; for the rates, the events of ``other`` happen now."""
