@@ -75,6 +75,35 @@ def answer_later(words: bytes, seconds: float = DELAY) -> Callable[[Any], int]:
     return answer
 
 
+def write_slowly(*parts: bytes, seconds: float = DELAY) -> Callable[[Any], int]:
+    """A page that writes its parts one after the other, the first one at once."""
+
+    def answer(request: Any) -> int:
+        def go_on(first: bytes, *others: bytes) -> None:
+            request.write(first)
+            the_reactor().callLater(seconds / len(parts), *((go_on, *others) if others else (request.finish,)))
+
+        go_on(*parts)
+        return NOT_DONE_YET
+
+    return answer
+
+
+def first(step: Callable[[Any], object], answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A page that does something with its request before it answers it."""
+
+    def both(request: Any) -> Any:
+        step(request)
+        return answer(request)
+
+    return both
+
+
+def send_events(request: Any) -> None:
+    """Say that what follows are server-sent events."""
+    request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
+
+
 def raise_error(request: Any) -> bytes:
     raise ArithmeticError("on purpose")
 
@@ -84,14 +113,21 @@ class Never(Resource):
 
     isLeaf = True
 
-    def __init__(self, words: bytes = b"", then: Callable[[Any], object] = lambda request: None) -> None:
+    def __init__(
+        self,
+        words: bytes = b"",
+        then: Callable[[Any], object] = lambda request: None,
+        before: Callable[[Any], object] = lambda request: None,
+    ) -> None:
         super().__init__()
         self._words = words
         self._then = then
+        self._before = before
         self.began: Deferred[None] = Deferred()
         self.gone: Deferred[object] = Deferred()
 
     def render_GET(self, request: Any) -> int:
+        self._before(request)
         if self._words:
             request.write(self._words)
         request.notifyFinish().addErrback(lambda failure: self.gone.callback(self._then(request)))

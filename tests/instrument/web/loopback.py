@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from io import BytesIO
 from pathlib import Path
@@ -76,24 +77,18 @@ class Client(Protocol, News):
 
 
 class Stage:
-    """One Site whose root changes from run to run, and everything that has to be taken down in the end.
+    """The Sites of one test, and everything else that has to be taken down in the end.
 
     ``path`` is an empty directory.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._site: Site | None = None
-        self._port = 0
         self._ends: list[Callable[[], Any]] = []
 
     def serve(self, root: Any) -> int:
-        """Serve ``root`` from now on; returns the port, always the same."""
-        if self._site is None:
-            self._site = Site(root)
-            self._port = self.listen(self._site)
-        self._site.resource = root
-        return self._port
+        """Serve ``root``, or a Site that somebody has made of it; returns the port."""
+        return self.listen(root if isinstance(root, Site) else Site(root))
 
     def listen(self, factory: Any) -> int:
         """Listen with ``factory`` on a free port; returns it."""
@@ -182,12 +177,46 @@ def normal(received: bytes) -> bytes:
     return re.sub(rb"0x[0-9a-f]+", b"0xADDRESS", received)
 
 
+COUNTED = (
+    *("requests", "long_lived", "blocking", "active", "active_long_lived", "aborted", "upgrades"),
+    *("bytes_received", "bytes_sent", "measuring_errors"),
+)
+
+
 def counted(registry: MetricsRegistry, name: str = "http") -> dict[str, object]:
     """What a TimedResource has counted so far; what stands at zero is left out."""
-    values = {
-        metric: registry.read(f"{name}.{metric}")
-        for metric in ("requests", "blocking", "active", "aborted", "upgrades", "bytes_sent", "measuring_errors")
-    }
+    values = {metric: registry.read(f"{name}.{metric}") for metric in COUNTED}
     values |= {f"{family}xx": registry.read(f"{name}.status.{family}xx") for family in (2, 3, 4, 5)}
     numbers = {metric: fields.get("count", fields.get("value")) for metric, fields in values.items()}
     return {metric: number for metric, number in numbers.items() if number != 0}
+
+
+def routes(registry: MetricsRegistry, name: str = "http") -> dict[str, int]:
+    """How many requests each route has had."""
+    found: Tally[str] = Tally()
+    for route, metric, reading in _of_routes(registry, name):
+        if metric in ("requests", "long_lived"):
+            found[route] += reading.count
+    return dict(found)
+
+
+def check_sums(registry: MetricsRegistry, name: str = "http") -> None:
+    """What the routes have counted adds up to what the Site has, in every respect."""
+    sums: Tally[str] = Tally()
+    for _, metric, reading in _of_routes(registry, name):
+        sums[metric] += reading.sum if metric.endswith("_bytes") else reading.count
+    totals = {
+        metric: registry.read(f"{name}.{metric}")["count"]
+        for metric in ("requests", "long_lived", "aborted", *(f"status.{family}xx" for family in (2, 3, 4, 5)))
+    }
+    totals["request_bytes"] = registry.counter(f"{name}.bytes_received").count
+    totals["response_bytes"] = registry.counter(f"{name}.bytes_sent").count
+    assert {metric: sums[metric] for metric in totals} == totals
+
+
+def _of_routes(registry: MetricsRegistry, name: str) -> Iterator[tuple[str, str, Any]]:
+    for reading in registry.snapshot():
+        scope, _, rest = reading.name.partition(".routes.")
+        if scope == name and rest:
+            route, _, metric = rest.partition(".")
+            yield route, metric, reading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,53 +12,14 @@ from twisted.web.util import DeferredResource
 
 from tests.instrument.web.applications import Branch, Never, OnlyGet, Page, tree, twisted_socket
 from tests.instrument.web.loopback import handshake, request
-from tests.instrument.web.wire import Wire
+from tests.instrument.web.wire import Times, Wire
 from tests.strict import Logged
-from txmetrics import MetricsRegistry, TimedResource
-from txmetrics.testing import FakeReactor
+from txmetrics import TimedResource
 
 
-class Times:
-    """A measured Site, and the pages to put on it, which take so many seconds."""
-
-    def __init__(self) -> None:
-        self.reactor = FakeReactor()
-        self.registry = MetricsRegistry(self.reactor.clock)
-
-    def connect(self, root: Any) -> Wire:
-        return Wire(self.reactor, TimedResource(root, self.registry))
-
-    def page(self, held: float = 0, later: float = 0) -> Callable[[Any], Any]:
-        """An answer for which the reactor is held, and which comes still later unless that is 0."""
-
-        def answer(request: Any) -> Any:
-            self.reactor.advance(held)
-            if not later:
-                return b"now"
-            self.reactor.callLater(later, request.finish)
-            return NOT_DONE_YET
-
-        return answer
-
-    def of(self, name: str) -> list[float]:
-        """What the timer ``name`` was given, in ascending order, at most two values."""
-        spread = self.registry.timer(name).distribution
-        if spread is None:
-            return []
-        return [spread.min] if spread.count == 1 else [spread.min, spread.max]
-
-    @property
-    def requests(self) -> list[float]:
-        return self.of("http.requests")
-
-    @property
-    def blocking(self) -> list[float]:
-        return self.of("http.blocking")
-
-
-@pytest.fixture
-def times() -> Times:
-    return Times()
+@pytest.fixture(params=["TimedResource", "measure_site"])
+def times(request: pytest.FixtureRequest) -> Times:
+    return Times(measure=request.param == "measure_site")
 
 
 def test_a_synchronous_request_takes_as_long_as_it_holds_the_reactor(times: Times) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, ResponseReceived, StreamEnded
+from h2.events import DataReceived, InformationalResponseReceived, ResponseReceived, StreamEnded
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
@@ -22,10 +24,12 @@ from tests.instrument.web.applications import (
     DELAY,
     TEXT,
     Never,
+    OnlyGet,
     Page,
     answer_later,
     gzipped,
     raise_error,
+    send_events,
     text,
     tree,
     twisted_socket,
@@ -37,13 +41,16 @@ from tests.instrument.web.loopback import (
     News,
     Stage,
     answers,
+    check_sums,
     counted,
     handshake,
     normal,
     request,
+    routes,
 )
 from tests.strict import Logged, the_reactor
 from txmetrics import MetricsRegistry, TimedResource
+from txmetrics.instrument.web import measure_site
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # by Twisted itself
 
@@ -81,19 +88,30 @@ class Http2Client(Protocol, News):
         self._http = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self.headers: dict[int, dict[str, str]] = {}
         self.bodies: dict[int, bytes] = defaultdict(bytes)
+        self._continued: set[int] = set()
         self._ended: set[int] = set()
 
     def connectionMade(self) -> None:
         self._http.initiate_connection()
         self._flush()
 
-    def ask(self, path: str, method: str = "GET", **headers: str) -> int:
-        """Send a request; returns the number of its stream."""
+    def ask(self, path: str, method: str = "GET", whole: bool = True, **headers: str) -> int:
+        """Send a request, all of it unless there is a body to follow; returns the number of its stream."""
         stream = self._http.get_next_available_stream_id()
         target = {":method": method, ":path": path, ":scheme": "https", ":authority": NAME}
-        self._http.send_headers(stream, [*target.items(), *headers.items()], end_stream=True)
+        self._http.send_headers(stream, [*target.items(), *headers.items()], end_stream=whole)
         self._flush()
         return int(stream)
+
+    async def continued(self, stream: int) -> None:
+        """Wait until the server has read the headers of a request that expects 100-continue."""
+        while stream not in self._continued:
+            await self.news()
+
+    def follow(self, stream: int, body: bytes) -> None:
+        """Send the body of the request on ``stream``."""
+        self._http.send_data(stream, body, end_stream=True)
+        self._flush()
 
     def reset(self, stream: int) -> None:
         """Want no more of this stream."""
@@ -113,6 +131,8 @@ class Http2Client(Protocol, News):
             elif isinstance(event, DataReceived):
                 self.bodies[event.stream_id] += event.data
                 self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, InformationalResponseReceived):
+                self._continued.add(event.stream_id)
             elif isinstance(event, StreamEnded):
                 self._ended.add(event.stream_id)
         self._flush()
@@ -123,7 +143,24 @@ class Http2Client(Protocol, News):
 
 
 def application() -> Any:
-    return tree(text=text(TEXT), gzip=gzipped(text(TEXT)), late=Page(answer_later(b"late")), error=Page(raise_error))
+    return tree(
+        text=text(TEXT),
+        gzip=gzipped(text(TEXT)),
+        late=Page(answer_later(b"late")),
+        error=Page(raise_error),
+        echo=Page(lambda request: request.content.read()),
+        head=OnlyGet(lambda request: TEXT),
+    )
+
+
+def wrapped(registry: MetricsRegistry, **options: Any) -> Site:
+    return Site(TimedResource(application(), registry, **options))
+
+
+def measured(registry: MetricsRegistry, **options: Any) -> Site:
+    site = Site(application())
+    measure_site(site, registry, **options)
+    return site
 
 
 @pytest_twisted.ensureDeferred
@@ -157,26 +194,94 @@ async def test_a_websocket_over_tls_is_an_upgrade(stage: Stage, authority: Autho
     assert counted(registry) == {"requests": 1, "blocking": 1, "upgrades": 1}
 
 
+@pytest.mark.parametrize("measure", [wrapped, measured])
 @pytest_twisted.ensureDeferred
-async def test_http2_requests_are_counted_one_by_one(stage: Stage, authority: Authority, logged: Logged) -> None:
+async def test_http2_requests_are_counted_one_by_one(
+    stage: Stage, authority: Authority, logged: Logged, measure: Callable[..., Site]
+) -> None:
     """Requests that share a connection are answered as on a bare Site, and each is measured by itself."""
     registry = MetricsRegistry()
     seen = []
-    for root in (application(), TimedResource(application(), registry)):
-        client = await authority.connect(stage, Site(root), Http2Client(), b"h2")
+    for site in (Site(application()), measure(registry)):
+        client = await authority.connect(stage, site, Http2Client(), b"h2")
         streams = [client.ask("/late"), client.ask("/text"), client.ask("/text", "HEAD"), client.ask("/error")]
         streams += [client.ask("/nothing"), client.ask("/gzip", **{"accept-encoding": "gzip"})]
+        streams += [client.ask("/echo", "POST", whole=False), client.ask("/head", "HEAD")]
+        client.follow(streams[-2], TEXT)
         got = await client.answered(*streams)
         seen.append((got, client.headers))
         client.transport.loseConnection()
     assert len(logged.flush(ArithmeticError)) == 2
     assert seen[0] == seen[1]
-    assert [code for code, body in got] == ["200", "200", "200", "500", "404", "200"]
-    sent = sum(len(body) for code, body in got)
-    assert counted(registry) == {"requests": 6, "blocking": 6, "2xx": 4, "4xx": 1, "5xx": 1, "bytes_sent": sent}
+    assert [code for code, body in got] == ["200", "200", "200", "500", "404", "200", "200", "200"]
+    assert counted(registry) == {
+        **{"requests": 8, "blocking": 8, "2xx": 6, "4xx": 1, "5xx": 1},
+        **{"bytes_received": len(TEXT), "bytes_sent": sum(len(body) for code, body in got)},
+    }
+    plain = {"GET-late": 1, "GET-text": 1, "GET-error": 1, "GET-gzip": 1, "_404": 1}
+    assert routes(registry) == plain | {"HEAD-text": 1, "HEAD-head": 1, "POST-echo": 1}
+    check_sums(registry)
     requests, blocking = registry.timer("http.requests"), registry.timer("http.blocking")
     assert requests.max > 0.9 * DELAY
     assert blocking.sum < requests.sum
+    assert registry.timer("http.first_byte").count == 8
+
+
+@pytest.mark.parametrize("measure", [wrapped, measured])
+@pytest_twisted.ensureDeferred
+async def test_an_http2_request_waits_for_its_body(
+    stage: Stage, authority: Authority, measure: Callable[..., Site]
+) -> None:
+    """Known from the second request of a connection on, if not from the first; and so is what asks for no resource."""
+    registry = MetricsRegistry()
+    client = await authority.connect(stage, measure(registry), Http2Client(), b"h2")
+    for length in ({}, {"content-length": "3"}):
+        stream = client.ask("/echo", "POST", whole=False, expect="100-continue", **length)
+        await client.continued(stream)
+        await deferLater(the_reactor(), DELAY)
+        client.follow(stream, b"abc")
+        assert await client.answered(stream) == [("200", b"abc")]
+    assert await client.answered(client.ask("*", "OPTIONS")) == [("200", b"")]
+    client.transport.loseConnection()
+    wait = registry.timer("http.body_wait")
+    assert wait.count == (1 if measure is wrapped else 2)
+    assert wait.min > 0.9 * DELAY
+    assert routes(registry) == {"POST-echo": 2, "OPTIONS-_star": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_http2_client_is_told_the_phases(stage: Stage, authority: Authority) -> None:
+    """In one header of each answer, which is the same in everything else."""
+    seen = []
+    for options in ({}, {"server_timing": True}):
+        site = measured(MetricsRegistry(), **options)
+        client = await authority.connect(stage, site, Http2Client(), b"h2")
+        await client.answered(client.ask("/text"), client.ask("/late"), client.ask("/head", "HEAD"))
+        seen.append(client.headers)
+        client.transport.loseConnection()
+    quiet, told = seen
+    for stream, headers in told.items():
+        assert re.fullmatch(r"(blocking;dur=\d+\.\d+, )?total;dur=\d+\.\d+", headers.pop("server-timing")), stream
+    assert told == quiet
+
+
+@pytest_twisted.ensureDeferred
+async def test_http2_events_are_long_lived(stage: Stage, authority: Authority) -> None:
+    """On a stream of their own, next to which others are plain requests."""
+    registry = MetricsRegistry()
+    never = Never(b"data: 1\n\n", before=send_events)
+    root = TimedResource(tree(events=never, text=text(TEXT)), registry)
+    client = await authority.connect(stage, Site(root), Http2Client(), b"h2")
+    client.ask("/events")
+    await never.began
+    assert await client.answered(client.ask("/text")) == [("200", TEXT)]
+    assert registry.gauge("http.active_long_lived").value == 1
+    client.transport.abortConnection()
+    await never.gone
+    assert counted(registry) == {
+        **{"requests": 1, "long_lived": 1, "blocking": 2, "2xx": 1, "aborted": 1},
+        "bytes_sent": len(b"data: 1\n\n" + TEXT),
+    }
 
 
 @pytest_twisted.ensureDeferred

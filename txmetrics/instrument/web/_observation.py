@@ -11,6 +11,7 @@ from os import SEEK_END
 from typing import Any
 
 from twisted.python.failure import Failure
+from twisted.web.server import NOT_DONE_YET
 
 from txmetrics.instrument._care import Care
 from txmetrics.instrument.web._metrics import SiteMetrics
@@ -41,18 +42,11 @@ class Observer:
         self.server_timing = server_timing
         self.now = metrics.requests.now
 
-    def observe(self, request: Any, resource: Any = None) -> Observation | None:
-        """Begin to observe ``request``, for which ``resource`` was found; None if it is observed already.
-
-        The copy of a request that a distrib.ResourcePublisher gets, which has no channel, never tells its end.
-        """
+    def observe(self, request: Any, resource: Any = None) -> Observation:
+        """Begin to observe ``request``, which nobody does so far and for which ``resource`` was found."""
         kind = request.__class__
         if not hasattr(kind, MARK):
             request.__class__ = observed(kind)
-        elif request._txmetrics_observation is not None:
-            return None
-        if not hasattr(request, "channel"):
-            return None
         observation = request._txmetrics_observation = Observation(request, self, resource)
         return observation
 
@@ -66,6 +60,7 @@ class Observation(Trace):
     name: str | None = None
     seconds: float | None = None
     long_lived = False
+    received = 0
     body_wait: float | None = None
     blocking: float | None = None
     first_byte: float | None = None
@@ -84,20 +79,26 @@ class Observation(Trace):
         self._method: bytes = request.method  # now, for it changes while a HEAD is faked
         self.care = observer.care
         self.resource = resource
-        content = request.content
-        self.received: int = 0 if content is None else content.seek(0, SEEK_END)
-        if self.received:
-            content.seek(0)
         self.begun = observer.now()
         request.notifications.append(self)  # in the place of a Deferred, which would cost as much as all of this
 
     # What the request tells
 
+    def weigh(self, content: Any) -> None:
+        """Its body is in ``content``, a file that somebody is to read from where it stands."""
+        position = content.tell()
+        content.seek(0, SEEK_END)
+        self.received = content.tell()
+        content.seek(position)
+
     def writing(self, request: Any) -> None:
-        """It is about to write, for the first time."""
+        """It is about to write, for the first time; what the page writes while a HEAD is faked goes nowhere."""
         try:
-            self.first_byte = self._observer.now() - self.begun
-            if self._observer.server_timing and not request.startedWriting:
+            if request._inFakeHead:
+                return
+            finished = self._finished  # if there is nothing to write, finish does
+            self.first_byte = self._observer.now() - self.begun if finished is None else finished
+            if self._observer.server_timing:
                 self._tell(request)
             if self.blocking is not None:
                 self._look_for_events(request)
@@ -106,11 +107,10 @@ class Observation(Trace):
 
     def finishing(self) -> None:
         """It is about to finish, and to serve the next request of a pipeline meanwhile, which is not our time."""
-        if self._finished is None:
-            try:
-                self._finished = self._observer.now() - self.begun
-            except Exception:
-                self.care.failed()
+        try:
+            self._finished = self._observer.now() - self.begun
+        except Exception:
+            self.care.failed()
 
     def failing(self, reason: Failure) -> None:
         """It is about to answer that it has failed."""
@@ -137,9 +137,9 @@ class Observation(Trace):
             result = render(request, resource)
         finally:
             self._renders -= 1  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
-        if not self._ended and not self._renders:
+        if not (self._ended or self._renders) and (result is None or result is NOT_DONE_YET):
             self._rendered(request)
-        return result
+        return result  # anything else is what a resource answers, which is sent next
 
     def live_long(self) -> None:
         """From now on it waits on purpose."""
@@ -155,7 +155,8 @@ class Observation(Trace):
     def _rendered(self, request: Any) -> None:
         """The outermost render has returned, and there is more to come. Until now nobody could have seen it active."""
         attempt, metrics = self.care.attempt, self._observer.metrics
-        attempt(self._release)
+        if self.blocking is None:
+            attempt(self._release)
         if attempt(_upgraded, request):
             self.upgraded = True
             self._over()
@@ -173,35 +174,33 @@ class Observation(Trace):
         care, metrics = self.care, self._observer.metrics
         if self._active:
             care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
-        try:
-            self._release()
-        except Exception:
-            care.failed()
+        if self.blocking is None:
+            care.attempt(self._release)
         try:
             self._record(request)
         except Exception:
             care.failed()
 
     def _release(self) -> None:
-        """The request gives the reactor back."""
-        if self.blocking is None:
-            finished = self._finished
-            self.blocking = self._observer.now() - self.begun if finished is None else finished
-            self._observer.metrics.blocking.add(self.blocking)
+        """The request gives the reactor back, for the first time."""
+        finished = self._finished
+        self.blocking = self._observer.now() - self.begun if finished is None else finished
+        self._observer.metrics.blocking.add(self.blocking)
 
     def _record(self, request: Any) -> None:
         observer, care = self._observer, self.care
-        self.seconds = self._finished
-        if self.seconds is None:
-            self.seconds = care.attempt(self._now)
+        seconds = self._finished
+        if seconds is None:
+            seconds = care.attempt(self._now)
+        self.seconds = seconds
         self.sent = request.sentLength
         observer.metrics.record(self, care)
         key = self._route(request)
         observer.metrics.routes[key].record(self, care)
-        if self.seconds is not None:
+        if seconds is not None and not self.long_lived:
             slowest = observer.slowest
-            if self.seconds > slowest.floor or self.begun + self.seconds >= slowest.until:
-                slowest.add(self._slow(request, key, self.seconds))
+            if seconds > slowest.floor or self.begun + seconds >= slowest.until:
+                slowest.add(self._slow(request, key, seconds))
 
     def _route(self, request: Any) -> str | bytes:
         name = self.name

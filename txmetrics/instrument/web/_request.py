@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from zope.interface import directlyProvidedBy, directlyProvides
+
 __all__ = ["MARK", "measured", "observation_of", "observed", "set_long_lived", "set_route"]
 
 MARK = "_txmetrics_observation"
-_HEADERS = "_txmetrics_headers"
+_ANNOUNCED = "_txmetrics_announced"
 
 
 def set_route(request: Any, name: str) -> None:
@@ -47,7 +49,7 @@ def observed(kind: Any) -> Any:
 def measured(kind: Any, timed: Any) -> Any:
     """The class of requests that is like ``kind``, and tells ``timed``, a TimedResource, of each one that comes."""
     kind = observed(kind)
-    return _like(kind, {_HEADERS: None, **_arriving(kind, timed)})
+    return _like(kind, {_ANNOUNCED: None, **_arriving(kind, timed)})
 
 
 def _like(kind: Any, attributes: dict[str, Any]) -> Any:
@@ -56,16 +58,19 @@ def _like(kind: Any, attributes: dict[str, Any]) -> Any:
     It must not have another base: the class of a request can only be changed to one of the same layout.
     """
     looks = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    return type(kind)(kind.__name__, (kind,), {"__slots__": (), **looks, **attributes})
+    like = type(kind)(kind.__name__, (kind,), {"__slots__": (), **looks, **attributes})
+    directlyProvides(like, directlyProvidedBy(kind))  # HTTPChannel asks the class how it is to be called
+    return like
 
 
 def _arriving(kind: Any, timed: Any) -> dict[str, Any]:
     def gotLength(self: Any, length: Any) -> Any:
-        self._txmetrics_headers = timed.now()
+        if length != 0:  # None for one that is not known yet
+            self._txmetrics_announced = timed.announced()
         return kind.gotLength(self, length)
 
     def process(self: Any) -> Any:
-        timed.arrived(self, self._txmetrics_headers)
+        timed.arrived(self, self._txmetrics_announced)
         return kind.process(self)
 
     return {"gotLength": gotLength, "process": process}
@@ -87,7 +92,7 @@ def _rendering(kind: Any) -> dict[str, Any]:
     def getStateToCopyFor(self: Any, issuer: Any) -> Any:
         """What a distrib.ResourceSubscription sends to another process; nothing of ours can travel."""
         state = kind.getStateToCopyFor(self, issuer)
-        state.pop(_HEADERS, None)
+        state.pop(_ANNOUNCED, None)
         observation = state.pop(MARK, None)
         state["notifications"] = [each for each in state["notifications"] if each is not observation]
         return state

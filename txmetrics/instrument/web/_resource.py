@@ -12,11 +12,11 @@ from typing import Any
 
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.util import DeferredResource
-from zope.interface import alsoProvides, implementer, providedBy
+from zope.interface import directlyProvides, implementer, providedBy
 
 from txmetrics.instrument.web._metrics import SiteMetrics
 from txmetrics.instrument.web._observation import Observation, Observer
-from txmetrics.instrument.web._request import MARK, measured, observation_of
+from txmetrics.instrument.web._request import MARK, measured
 from txmetrics.instrument.web._slowest import Slowest, SlowRequest
 from txmetrics.registry import MetricsRegistry, Scope
 
@@ -29,7 +29,7 @@ class _Stand:
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        alsoProvides(self, providedBy(root))  # Twisted Web asks it whether the answers are to be encoded
+        directlyProvides(self, providedBy(root))  # Twisted Web asks it whether the answers are to be encoded
 
     @property
     def isLeaf(self) -> bool:
@@ -44,7 +44,7 @@ class _Stand:
         return repr(self._root)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        observation = observation_of(request)
+        observation = self._observe(request)
         if observation is None:
             return getChildForRequest(self._root.getChildWithDefault(name, request), request)
         found = observation.walk(self._root, name, request)
@@ -54,7 +54,14 @@ class _Stand:
         return found
 
     def render(self, request: Any) -> Any:
-        return self._root.render(request)
+        observation = self._observe(request)
+        if observation is None:
+            return self._root.render(request)
+        return observation.render(request, self._root, _render)  # for it is the root's route that counts
+
+    def _observe(self, request: Any) -> Any:
+        """The Observation of ``request``, None if it has none."""
+        return getattr(request, MARK, None)
 
 
 def _render(request: Any, resource: Any) -> Any:
@@ -72,11 +79,12 @@ class TimedResource(_Stand):
     the complete request to the call of ``finish`` (or the loss of the connection); ``blocking``, a timer of how long
     finding and rendering the resource held the reactor, at most until ``finish``; ``first_byte``, a timer until the
     answer begins; ``long_lived``, a timer in the place of ``requests`` for server-sent events and whatever
-    ``set_long_lived`` was called for; and ``body_wait``, a timer of the time before all this that it took until the
-    body was there, which only a Site knows that ``measure_site`` measures. ``active`` and ``active_long_lived`` are
-    gauges of the requests that wait, those that ask for a websocket left out. Counters: ``status.2xx`` ..
-    ``status.5xx``; ``aborted`` for clients that went away, which have no status; ``upgrades`` for websockets, whose
-    handshake is the request; ``bytes_received`` and ``bytes_sent``, of bodies, the latter after compression.
+    ``set_long_lived`` was called for; and ``body_wait``, a timer of the time before all this, from the headers of a
+    request with a body until that was there, which only a Site knows that ``measure_site`` measures. ``active`` and
+    ``active_long_lived`` are gauges of the requests that wait, those that ask for a websocket left out. Counters:
+    ``status.2xx`` .. ``status.5xx``; ``aborted`` for clients that went away, which have no status; ``upgrades`` for
+    websockets, whose handshake is the request; ``bytes_received`` and ``bytes_sent``, of bodies, the latter after
+    compression.
 
     Under ``name.routes`` each route with its method has ``requests``, ``long_lived`` (a counter), ``status.*``,
     ``aborted``, ``errors.*`` by type of exception, ``request_bytes`` and ``response_bytes`` (histograms; the former of
@@ -108,69 +116,73 @@ class TimedResource(_Stand):
         metrics = SiteMetrics(registry.scope(name), exact_codes)
         self.observer = Observer(metrics, Slowest(registry.clock), route, server_timing)
 
-    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        self._observe(request)
-        return super().getChildWithDefault(name, request)
-
-    def render(self, request: Any) -> Any:
-        observation = self._observe(request)
-        if observation is None:
-            return self._root.render(request)
-        return observation.render(request, self._root, _render)
-
     def slowest(self) -> list[SlowRequest]:
-        """The slowest requests of the last five to ten minutes, at most twenty, the slowest first."""
+        """The slowest requests of the last five to ten minutes, none long-lived, at most twenty, the slowest first."""
         return self.observer.slowest.told()
 
     def adopt(self, site: Any) -> None:
         """Be told of the requests of ``site``, whose root this is, before a resource is asked for.
 
         So ``body_wait`` is known, ``OPTIONS *`` is measured, and when ``site`` is given another root, that is wrapped
-        as well. A ``requestFactory`` that is no class does, too.
+        as well. A ``requestFactory`` that is no class stays as it is, and requests are measured from the root on.
         """
         if isinstance(site.requestFactory, type) and not hasattr(site.requestFactory, MARK):
             site.requestFactory = measured(site.requestFactory, self)
 
-    def now(self) -> float | None:
-        """The clock's tick, None if it cannot tell."""
+    def announced(self) -> float | None:
+        """A request has told that a body may follow; returns when, on the clock of its Observation."""
         return self.observer.care.attempt(self.observer.now)
 
-    def arrived(self, request: Any, headers: float | None) -> None:
-        """The whole of ``request`` is there, its headers since the tick ``headers``; nothing was done with it yet."""
+    def arrived(self, request: Any, announced: float | None) -> None:
+        """The whole of ``request`` is there, and its body since ``announced``; nothing was done with it yet."""
         try:
-            observation = self.observer.observe(request)
-            if observation is not None:
-                if headers is not None:
-                    observation.body_wait = observation.begun - headers
-                if request.path == b"*":
-                    observation.name = "*"
             site = request.channel.site
-            if not isinstance(site.resource, TimedResource):
-                self._follow(site)
+            root = site.resource
+            if not isinstance(root, TimedResource):
+                root = self._follow(site)
+            if getattr(request, MARK) is not None:
+                return  # somebody has it processed again
+            observation = root.observer.observe(request)
+            if announced is not None:
+                observation.weigh(request.content)
+                if observation.received:
+                    observation.body_wait = observation.begun - announced
+            if request.path == b"*":
+                observation.name = "_star"
         except Exception:
             self.observer.care.failed()
 
     def _meet(self, request: Any) -> None:
-        """``request`` is the first one of its connection."""
-        site: Any = getattr(request, "site", None)
-        channel: Any = getattr(request, "channel", None)
-        if channel is not None and getattr(site, "resource", None) is self:
+        """``request``, whose class tells nothing, is the first one of its connection: let those to come be told of."""
+        site: Any = getattr(request.channel, "site", None)
+        if getattr(site, "resource", None) is self:
             self.adopt(site)
-            if getattr(channel, "requestFactory", None) is request.__class__:
-                channel.requestFactory = site.requestFactory
+            connection = getattr(request.channel, "_conn", request.channel)  # of which an HTTP/2 channel is a stream
+            if getattr(connection, "requestFactory", None) is request.__class__:
+                connection.requestFactory = site.requestFactory
 
-    def _follow(self, site: Any) -> None:
+    def _follow(self, site: Any) -> TimedResource:
         """Stand before the new root of ``site``, too."""
         other = copy(self)
         _Stand.__init__(other, site.resource)
         site.resource = other
+        return other
 
-    def _observe(self, request: Any) -> Observation | None:
-        """Begin to measure ``request``, unless that was begun before."""
+    def _observe(self, request: Any) -> Any:
+        """The Observation of ``request``, which begins here unless it began before; None if that fails."""
+        observation = getattr(request, MARK, None)
+        return self._begin(request) if observation is None else observation
+
+    def _begin(self, request: Any) -> Observation | None:
+        """Measure ``request``, unless it is the copy that a distrib.ResourcePublisher got, which never ends."""
         try:
+            if not hasattr(request, "channel"):
+                return None
             if not hasattr(request.__class__, MARK):
                 self._meet(request)
-            return self.observer.observe(request, self._root)
+            observation = self.observer.observe(request, self._root)
         except Exception:
             self.observer.care.failed()
             return None
+        self.observer.care.attempt(observation.weigh, request.content)
+        return observation
