@@ -8,7 +8,7 @@ from types import coroutine
 
 import pytest
 
-from txmetrics.metrics import Meter, Timer
+from txmetrics.metrics import FOLD, Meter, Timer
 from txmetrics.testing import FakeReactor
 
 
@@ -196,3 +196,22 @@ def test_text_is_no_duration() -> None:
     """As with a histogram, a text is an error that names it."""
     with pytest.raises(TypeError, match="'2 s'"):
         Timer(FakeReactor().clock).add("2 s")
+
+
+def test_values_through_the_inlet_are_the_timers_as_all_others() -> None:
+    """Sum, spread and rates are the same, if it is settled and advanced as it says."""
+    reactor = FakeReactor()
+    usual, fast = Timer(reactor.clock), Timer(reactor.clock)
+    add = fast.inlet()
+    for n in range(3 * FOLD):
+        reactor.advance(0.05)
+        usual.add(n / 7)
+        fast.advance(reactor.clock.tick())
+        add(n / 7)
+        if n % FOLD == 0:
+            fast.settle()
+    assert fast.count == 3 * FOLD
+    assert fast.due > reactor.clock.tick()
+    told, expected = fast.read("a"), usual.read("a")
+    assert told.spread.fields() == pytest.approx(expected.spread.fields(), rel=1e-14)
+    assert told._replace(spread=None) == expected._replace(spread=None)

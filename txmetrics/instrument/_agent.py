@@ -22,18 +22,13 @@ from zope.interface import alsoProvides, implementer, providedBy
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
 from txmetrics.instrument._endpoint import ERRORS, error_name
+from txmetrics.instrument._methods import METHODS, known
 from txmetrics.registry import MetricsRegistry, Scope
 
 __all__ = ["TimedAgent"]
 
 HOSTS = 100
 """So many hosts have series of their own."""
-
-METHODS = {
-    method: method.decode()
-    for method in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT")
-}
-OTHER = "OTHER"
 
 WRAPPERS = 10
 """In so many agents around each other one with a pool is looked for."""
@@ -96,7 +91,7 @@ class _Metrics:
     def begin(self, method: bytes, uri: bytes, producer: Any) -> _Exchange:
         if self.dropped:
             self.record_dropped()
-        series = self._hosts[_host(uri)][METHODS.get(method, OTHER)]
+        series = self._hosts[_host(uri)][known(method).decode()]
         return _Exchange(self, series, series.requests.now(), getattr(producer, "length", None))
 
     def record_dropped(self) -> None:

@@ -12,7 +12,7 @@ from array import array
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from math import copysign, fsum, hypot, inf, isfinite, sqrt
+from math import copysign, dist, fsum, hypot, inf, isfinite, sqrt
 from sys import byteorder
 
 from txmetrics.snapshot import Distribution
@@ -53,7 +53,7 @@ def _mean(total: float, count: int, low: float, high: float) -> float:
 
 def _deviation(values: Sequence[float], mean: float) -> float:
     """The root of the sum of squared distances from ``mean``, without overflow on the way."""
-    return hypot(*[value - mean for value in values])
+    return dist(values, [mean] * len(values))
 
 
 def _sample_stddev(deviation: float, count: int) -> float:

@@ -38,11 +38,19 @@ class Timer(Histogram):
         else:
             Histogram.add(self, seconds)
 
-    def merge(self, other: Histogram) -> None:
-        """As a histogram does; for the rates, the events of ``other`` happen now."""
-        now = self.now()
+    @property
+    def due(self) -> float:
+        """The tick of the clock after which the rates are to be advanced."""
+        return self._averages.due
+
+    def advance(self, now: float) -> None:
+        """For the rates, what was taken in so far happened before ``now``, and what comes happens then."""
         if now > self._averages.due:
             self._averages.advance(now, self.count)
+
+    def merge(self, other: Histogram) -> None:
+        """As a histogram does; for the rates, the events of ``other`` happen now."""
+        self.advance(self.now())
         super().merge(other)
 
     def time(self) -> _Timing:

@@ -547,6 +547,17 @@ def test_a_login_blurs_nothing_behind_it(mounted: bool, later: bool, reactor: Fa
     assert play(reactor, root, requests) == expected
 
 
+def test_what_comes_later_behind_a_login(reactor: FakeReactor) -> None:
+    """The login wraps the DeferredResource, too, and the walk goes on even so."""
+
+    def find(name: bytes) -> DeferredResource:
+        later: Deferred[Any] = Deferred()
+        reactor.callLater(0.5, later.callback, tree(a=text(b"")))
+        return DeferredResource(later)
+
+    assert play(reactor, guarded(Branch(find)), authorised("/x/a", "/y/a")) == {"GET-_-a": 2}
+
+
 def test_a_login_without_a_path_behind_it(reactor: FakeReactor) -> None:
     """What is guarded may be the page itself."""
     root = tree(secret=guarded(text(b"")), file=guarded(pages.notFound()))

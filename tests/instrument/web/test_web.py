@@ -356,8 +356,6 @@ def break_metric(monkeypatch: pytest.MonkeyPatch, metric: Any, method: str) -> N
 @pytest.mark.parametrize(
     ("name", "kind", "method"),
     [
-        ("requests", "timer", "add"),
-        ("blocking", "timer", "add"),
         ("active", "gauge", "inc"),
         ("bytes_sent", "counter", "inc"),
         ("status.2xx", "counter", "inc"),

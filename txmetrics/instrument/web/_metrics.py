@@ -7,7 +7,7 @@ from typing import Protocol
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
 from txmetrics.instrument.web._route import node
-from txmetrics.metrics import Counter
+from txmetrics.metrics import FOLD, Counter, Histogram, Timer
 from txmetrics.registry import Scope
 
 __all__ = ["SiteMetrics"]
@@ -27,7 +27,12 @@ FAMILIES = (2, 3, 4, 5)
 class End(Protocol):
     """How a request has ended. Times are in seconds, sizes in bytes; None is what did not happen, or is not known."""
 
+    begun: float
+    """The tick of the clock."""
     seconds: float | None
+    blocking: float | None
+    released: bool
+    """Whether that has been recorded before the end."""
     long_lived: bool
     body_wait: float | None
     first_byte: float | None
@@ -38,34 +43,66 @@ class End(Protocol):
     error: str | None
 
 
-class RouteMetrics:
+class _Together:
+    """Timers and histograms that get a value each at the end of a request, by their inlets; settled together."""
+
+    __slots__ = ("_due", "_metrics", "_timers", "_unsettled")
+
+    def __init__(self, *metrics: Histogram) -> None:
+        self._metrics = metrics
+        self._timers = tuple(each for each in metrics if isinstance(each, Timer))
+        self._due = min(each.due for each in self._timers)
+        self._unsettled = 0
+
+    def prepare(self, now: float) -> None:
+        """Before a value each, of what ended at the tick ``now``."""
+        if now > self._due:
+            for timer in self._timers:
+                timer.advance(now)
+            self._due = min(each.due for each in self._timers)
+        self._unsettled += 1
+        if self._unsettled >= FOLD:
+            self._unsettled = 0
+            for metric in self._metrics:
+                metric.settle()
+
+
+class RouteMetrics(_Together):
     """The metrics of one route."""
 
-    __slots__ = ("aborted", "codes", "errors", "long_lived", "request_bytes", "requests", "response_bytes", "statuses")
+    __slots__ = (
+        "_add_bytes",
+        "_add_seconds",
+        "aborted",
+        "codes",
+        "errors",
+        "long_lived",
+        "request_bytes",
+        "statuses",
+    )
 
     def __init__(self, scope: Scope, exact_codes: bool) -> None:
-        self.requests = scope.timer("requests")
+        requests = scope.timer("requests")
         self.long_lived = scope.counter("long_lived")
         self.statuses = _statuses(scope)
         self.aborted = scope.counter("aborted")
         self.request_bytes = scope.histogram("request_bytes")
-        self.response_bytes = scope.histogram("response_bytes")
+        response_bytes = scope.histogram("response_bytes")
         self.errors: Family[Counter] = Family(scope.scope("errors").counter, ERRORS)
         self.codes: Family[Counter] | None = Family(scope.scope("codes").counter, CODES) if exact_codes else None
+        super().__init__(requests, response_bytes)
+        self._add_seconds = requests.inlet()
+        self._add_bytes = response_bytes.inlet()
 
     def record(self, end: End, care: Care) -> None:
         """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
-        if end.long_lived:
-            care.attempt(self.long_lived.inc)
-        elif end.seconds is not None:
-            try:
-                self.requests.add(end.seconds)
-            except Exception:
-                care.failed()
-        try:
-            self.response_bytes.add(float(end.sent))  # which a histogram takes faster than an integer
-        except Exception:
-            care.failed()
+        if end.seconds is not None:
+            self.prepare(end.begun + end.seconds)
+            if end.long_lived:
+                care.attempt(self.long_lived.inc)
+            else:
+                self._add_seconds(end.seconds)
+            self._add_bytes(float(end.sent))
         if end.status is not None:
             _count_status(self.statuses, end.status, care)
             if self.codes is not None:
@@ -78,7 +115,7 @@ class RouteMetrics:
             care.attempt(_count, self.errors, end.error)
 
 
-class SiteMetrics:
+class SiteMetrics(_Together):
     """The metrics of one Site, made at once so that a quiet server shows its zeros."""
 
     def __init__(self, scope: Scope, exact_codes: bool = False) -> None:
@@ -97,19 +134,23 @@ class SiteMetrics:
         self.measuring_errors = scope.counter("measuring_errors")
         routes = scope.scope("routes")
         self.routes = Family(lambda part: RouteMetrics(routes.scope(part), exact_codes), ROUTES, node)
+        super().__init__(self.requests, self.first_byte, self.blocking)
+        self._add_seconds = self.requests.inlet()
+        self._add_first_byte = self.first_byte.inlet()
+        self._add_blocking = self.blocking.inlet()
 
     def record(self, end: End, care: Care) -> None:
         """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
         if end.seconds is not None:
-            try:
-                (self.long_lived if end.long_lived else self.requests).add(end.seconds)
-            except Exception:
-                care.failed()
-        if end.first_byte is not None:
-            try:
-                self.first_byte.add(end.first_byte)
-            except Exception:
-                care.failed()
+            self.prepare(end.begun + end.seconds)
+            if end.long_lived:
+                care.attempt(self.long_lived.add, end.seconds)
+            else:
+                self._add_seconds(end.seconds)
+            if end.first_byte is not None:
+                self._add_first_byte(end.first_byte)
+            if not end.released and end.blocking is not None:
+                self._add_blocking(end.blocking)
         try:
             self.bytes_sent.inc(end.sent)
         except Exception:

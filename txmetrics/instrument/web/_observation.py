@@ -14,15 +14,19 @@ from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
 from txmetrics.instrument._care import Care
+from txmetrics.instrument._methods import known
 from txmetrics.instrument.web._metrics import SiteMetrics
 from txmetrics.instrument.web._request import MARK, observed
-from txmetrics.instrument.web._route import METHODS, Trace
+from txmetrics.instrument.web._route import Trace
 from txmetrics.instrument.web._slowest import Slowest, SlowRequest
 
 __all__ = ["Observation", "Observer"]
 
 PATH = 200
 """So much of a path is remembered of a slow request."""
+
+NAME = 1000
+"""And so much of a route's name that somebody gives is looked at."""
 
 
 class Observer:
@@ -63,6 +67,7 @@ class Observation(Trace):
     received = 0
     body_wait: float | None = None
     blocking: float | None = None
+    released = False
     first_byte: float | None = None
     status: int | None = None
     upgraded = False
@@ -155,7 +160,7 @@ class Observation(Trace):
     def _rendered(self, request: Any) -> None:
         """The outermost render has returned, and there is more to come. Until now nobody could have seen it active."""
         attempt, metrics = self.care.attempt, self._observer.metrics
-        if self.blocking is None:
+        if not self.released:
             attempt(self._release)
         if attempt(_upgraded, request):
             self.upgraded = True
@@ -174,18 +179,17 @@ class Observation(Trace):
         care, metrics = self.care, self._observer.metrics
         if self._active:
             care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
-        if self.blocking is None:
-            care.attempt(self._release)
         try:
             self._record(request)
         except Exception:
             care.failed()
 
     def _release(self) -> None:
-        """The request gives the reactor back, for the first time."""
+        """The request gives the reactor back, for the first time, and waits."""
         finished = self._finished
         self.blocking = self._observer.now() - self.begun if finished is None else finished
         self._observer.metrics.blocking.add(self.blocking)
+        self.released = True
 
     def _record(self, request: Any) -> None:
         observer, care = self._observer, self.care
@@ -193,6 +197,8 @@ class Observation(Trace):
         if seconds is None:
             seconds = care.attempt(self._now)
         self.seconds = seconds
+        if self.blocking is None:
+            self.blocking = seconds
         self.sent = request.sentLength
         observer.metrics.record(self, care)
         key = self._route(request)
@@ -206,13 +212,16 @@ class Observation(Trace):
         name = self.name
         if name is None and self._observer.route is not None:
             name = self.care.attempt(self._observer.route, request)
-        if name is None:
-            return self.route(request, self._method)
-        return f"{self._method.decode() if self._method in METHODS else 'OTHER'} {name}"
+        if name is not None:
+            try:
+                return f"{known(self._method).decode()} {str(name)[:NAME]}"
+            except Exception:
+                self.care.failed()
+        return self.route(request, self._method)
 
     def _slow(self, request: Any, key: str | bytes, seconds: float) -> SlowRequest:
         route = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
-        path = request.path[:PATH].decode("utf-8", "replace")
+        path = (request.path or b"")[:PATH].decode("utf-8", "replace")
         ended = self._observer.slowest.wall()
         return SlowRequest(seconds, ended, route, path, self.status, self.body_wait, self.blocking, self.first_byte)
 

@@ -1,8 +1,4 @@
-"""TimedResource: every request of a Site, measured once, from the root to the last byte.
-
-The wrapper stands at the root only. On its first segment it walks the rest of the tree and hands back the resource that
-was really meant, so that Twisted Web sees the same resource (its encoders, its HEAD) as without the wrapper.
-"""
+"""TimedResource: every request of a Site, measured once, from the root to the last byte."""
 
 from __future__ import annotations
 
@@ -10,69 +6,17 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from twisted.web.resource import IResource, getChildForRequest
-from twisted.web.util import DeferredResource
-from zope.interface import directlyProvides, implementer, providedBy
-
 from txmetrics.instrument.web._metrics import SiteMetrics
 from txmetrics.instrument.web._observation import Observation, Observer
 from txmetrics.instrument.web._request import MARK, measured
 from txmetrics.instrument.web._slowest import Slowest, SlowRequest
+from txmetrics.instrument.web._stand import Stand
 from txmetrics.registry import MetricsRegistry, Scope
 
 __all__ = ["TimedResource"]
 
 
-@implementer(IResource)
-class _Stand:
-    """Stands for a resource, in everything; and notes the way that a request takes below it."""
-
-    def __init__(self, root: Any) -> None:
-        self._root = root
-        directlyProvides(self, providedBy(root))  # Twisted Web asks it whether the answers are to be encoded
-
-    @property
-    def isLeaf(self) -> bool:
-        return bool(self._root.isLeaf)
-
-    def __getattr__(self, name: str) -> Any:
-        """``putChild``, ``children``, ``getEncoder`` and all else are the root's."""
-        return getattr(object.__getattribute__(self, "_root"), name)  # a copy in the making has none yet
-
-    def __repr__(self) -> str:
-        """The root's, for Twisted Web quotes it in its error pages."""
-        return repr(self._root)
-
-    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        observation = self._observe(request)
-        if observation is None:
-            return getChildForRequest(self._root.getChildWithDefault(name, request), request)
-        found = observation.walk(self._root, name, request)
-        if found.__class__ is DeferredResource:
-            # It will go on from what it gets, and our part is over when its own callback, the next one, has run.
-            found.d.addCallback(_stand)
-        return found
-
-    def render(self, request: Any) -> Any:
-        observation = self._observe(request)
-        if observation is None:
-            return self._root.render(request)
-        return observation.render(request, self._root, _render)  # for it is the root's route that counts
-
-    def _observe(self, request: Any) -> Any:
-        """The Observation of ``request``, None if it has none."""
-        return getattr(request, MARK, None)
-
-
-def _render(request: Any, resource: Any) -> Any:
-    return resource.render(request)
-
-
-def _stand(resource: Any) -> Any:
-    return resource if isinstance(resource, _Stand) or not IResource.providedBy(resource) else _Stand(resource)
-
-
-class TimedResource(_Stand):
+class TimedResource(Stand):
     """Wraps the root resource of a Site: ``Site(TimedResource(root, registry))``, and answers as ``root`` does.
 
     Under ``name`` (``http``) the registry gets, for each request exactly once, in seconds: ``requests``, a timer from
@@ -164,7 +108,7 @@ class TimedResource(_Stand):
     def _follow(self, site: Any) -> TimedResource:
         """Stand before the new root of ``site``, too."""
         other = copy(self)
-        _Stand.__init__(other, site.resource)
+        Stand.__init__(other, site.resource)
         site.resource = other
         return other
 

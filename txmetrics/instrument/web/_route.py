@@ -19,11 +19,9 @@ from twisted.web import pages, resource
 
 from txmetrics import names
 from txmetrics.instrument._care import Care
+from txmetrics.instrument._methods import known
 
-__all__ = ["METHODS", "Trace", "node"]
-
-METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"))
-"""Those of RFC 9110 and RFC 5789. Twisted Web takes any other word as well, and they all are one, OTHER."""
+__all__ = ["Trace", "node"]
 
 NOT_FOUND = b"_404"
 """The route of all requests for which there was no resource."""
@@ -57,7 +55,7 @@ _KINDS = {
     "twisted.web.proxy.ReverseProxyResource": _PROXY,
     "twisted.web.vhost.NameVirtualHost": _HOSTS,
     "twisted.web.vhost._HostResource": _REENTRY,
-    "txmetrics.instrument.web._resource._Stand": _STAND,
+    "txmetrics.instrument.web._stand.Stand": _STAND,
 }
 """Resources of which more is to be known, by name, so that nothing is imported that the application does without."""
 
@@ -142,7 +140,7 @@ class Trace:
         if request.code == 404 and not self._matched and self.care.attempt(self._is_missing, request):
             return NOT_FOUND
         path = self._path
-        return (method if method in METHODS else b"OTHER") + (path if path != b" " else b" /")
+        return known(method) + (path if path != b" " else b" /")
 
     def _find(self, parent: Any, name: bytes, request: Any, this: int) -> Any:
         """The child ``name`` that ``parent`` finds by means of its own, noted in the walk ``this``."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from twisted.web.http import SERVICE_UNAVAILABLE
 from twisted.web.resource import IResource
-from zope.interface import alsoProvides, implementer, providedBy
+from zope.interface import implementer
 
 from txmetrics.instrument._care import Care
 from txmetrics.instrument.reactor import Lag
+from txmetrics.instrument.web._stand import Stand
 from txmetrics.registry import MetricsRegistry, Scope
 
 __all__ = ["ShedLoad"]
@@ -20,8 +21,7 @@ PATIENCE = 40
 """After so many probes of its own lag for which nobody has asked, a ShedLoad stops probing: ten seconds."""
 
 
-@implementer(IResource)
-class ShedLoad:
+class ShedLoad(Stand):
     """Wraps the root resource of a Site, and answers 503 in its place while the reactor is late by over ``max_lag``.
 
     Such an answer asks the client to come back in ``retry_after`` seconds, and is counted under ``name`` (``http``) as
@@ -50,31 +50,18 @@ class ShedLoad:
             if not seconds > 0:
                 raise ValueError(f"{what} is {seconds!r} seconds; it has to be more than 0")
         scope = registry.scope(name)
-        self._root = root
+        super().__init__(root)
         self._max_lag = max_lag
         self._shed = scope.counter("shed")
         self._care = Care("the reactor's lag", scope.counter("measuring_errors"))
         self._lag: Callable[[], float] = _OwnLag(registry.clock.tick, reactor).seconds if lag is None else lag.seconds
         self._refusal = _Refusal(b"%d" % ceil(retry_after))
-        alsoProvides(self, providedBy(root))  # Twisted Web asks it whether the answers are to be encoded
-
-    @property
-    def isLeaf(self) -> bool:
-        return bool(self._root.isLeaf)
-
-    def __getattr__(self, name: str) -> Any:
-        """``putChild``, ``children``, ``getEncoder`` and all else are the root's."""
-        return getattr(object.__getattribute__(self, "_root"), name)  # a copy in the making has none yet
-
-    def __repr__(self) -> str:
-        """The root's, for Twisted Web quotes it in its error pages."""
-        return repr(self._root)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        return self._refusal if self._is_late() else self._root.getChildWithDefault(name, request)
+        return self._refusal if self._is_late() else super().getChildWithDefault(name, request)
 
     def render(self, request: Any) -> Any:
-        return (self._refusal if self._is_late() else self._root).render(request)
+        return self._refusal.render(request) if self._is_late() else super().render(request)
 
     def _is_late(self) -> bool:
         late = self._care.attempt(self._lag)
