@@ -1,4 +1,4 @@
-"""A small shop in Klein, measured: requests by route, and who held the reactor; reports to Graphite until it is stopped.
+"""A small shop in Klein that reports its requests by route, and who held the reactor, until it is stopped.
 
 python examples/klein_app.py tcp:127.0.0.1:2003
 
@@ -22,8 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.web.server import Site
 from werkzeug.exceptions import NotFound
 
-from txmetrics import MetricsRegistry, TimedResource, backends
-from txmetrics.instrument import BlockingCalls, MeasuredReactor, set_long_lived, set_route
+from txmetrics import MeasuredReactor, MetricsRegistry, TimedResource, backends, set_long_lived, set_route
+from txmetrics.instrument import BlockingCalls
 
 reactor: Any = _reactor
 
@@ -96,8 +96,7 @@ class Shop:
 
 
 def serve(port: int, graphite: str) -> Any:
-    """Start to listen, to measure and to report; returns the Deferred of the port. Raises ValueError for a ``graphite``
-    that is no endpoint."""
+    """Listen, measure and report; the Deferred of the port. Raises ValueError for a ``graphite`` that is none."""
     registry = MetricsRegistry()
     site = Site(TimedResource(Shop().app.resource(), registry))
     backends.graphite(registry, graphite).start_with(reactor)

@@ -104,7 +104,9 @@ class RouteMetrics(_Together):
                 self._add_seconds(end.seconds)
             self._add_bytes(float(end.sent))
         if end.status is not None:
-            _count_status(self.statuses, end.status, care)
+            counter = self.statuses.get(end.status // 100)
+            if counter is not None:
+                counter.count += 1
             if self.codes is not None:
                 care.attempt(_count, self.codes, str(end.status))
         elif not end.upgraded:
@@ -151,12 +153,11 @@ class SiteMetrics(_Together):
                 self._add_first_byte(end.first_byte)
             if not end.released and end.blocking is not None:
                 self._add_blocking(end.blocking)
-        try:
-            self.bytes_sent.inc(end.sent)
-        except Exception:
-            care.failed()
+        self.bytes_sent.count += end.sent
         if end.status is not None:
-            _count_status(self.statuses, end.status, care)
+            counter = self.statuses.get(end.status // 100)
+            if counter is not None:
+                counter.count += 1
         else:
             care.attempt(self.upgrades.inc if end.upgraded else self.aborted.inc)
         if end.received:
@@ -167,15 +168,6 @@ class SiteMetrics(_Together):
 
 def _statuses(scope: Scope) -> dict[int, Counter]:
     return {family: scope.counter(f"status.{family}xx") for family in FAMILIES}
-
-
-def _count_status(statuses: dict[int, Counter], status: int, care: Care) -> None:
-    try:
-        counter = statuses.get(status // 100)
-        if counter is not None:
-            counter.inc()
-    except Exception:
-        care.failed()
 
 
 def _count(counters: Family[Counter], name: str) -> None:

@@ -80,13 +80,12 @@ class TimedResource(Stand):
     def arrived(self, request: Any, announced: float | None) -> None:
         """The whole of ``request`` is there, and its body since ``announced``; nothing was done with it yet."""
         try:
-            site = request.channel.site
-            root = site.resource
+            root = request.channel.site.resource
             if not isinstance(root, TimedResource):
-                root = self._follow(site)
-            if getattr(request, MARK) is not None:
+                root = self._follow(request.channel.site)
+            if request._txmetrics_observation is not None:
                 return  # somebody has it processed again
-            observation = root.observer.observe(request)
+            observation = request._txmetrics_observation = Observation(request, root.observer, None)
             if announced is not None:
                 observation.weigh(request.content)
                 if observation.received:
