@@ -112,3 +112,8 @@ def check_stored(carbon: Carbon, name: str, value: float) -> None:
         return points[max(points)] if points else None
 
     wait_until(lambda: last() == value and not carbon.cached(name), lambda: f"{name} is {last()}, not {value}")
+
+
+def check_reaches(carbon: Carbon, name: str, value: float) -> None:
+    """Some value of ``name`` on carbon's disk becomes at least this one."""
+    carbon.wait_for(lambda: max(carbon.stored(name).values(), default=-1.0) >= value)
