@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from txmetrics.instrument._care import Care
 from txmetrics.instrument._methods import known
+from txmetrics.instrument._shadow import Shadow
 from txmetrics.instrument.web._metrics import SiteMetrics
 from txmetrics.instrument.web._request import MARK, observed
 from txmetrics.instrument.web._route import Trace
@@ -74,6 +75,7 @@ class Observation(Trace):
     sent = 0
     error: str | None = None
     _finished: float | None = None
+    _headers: Shadow | None = None
     _renders = 0
     _ended = False
     _active = False
@@ -86,6 +88,8 @@ class Observation(Trace):
         self.resource = resource
         self.begun = observer.now()
         request.notifications.append(self)  # in the place of a Deferred, which would cost as much as all of this
+        if observer.server_timing:
+            self._watch_headers(request.channel)
 
     # What the request tells
 
@@ -95,20 +99,6 @@ class Observation(Trace):
         content.seek(0, SEEK_END)
         self.received = content.tell()
         content.seek(position)
-
-    def writing(self, request: Any) -> None:
-        """It is about to write, for the first time; what the page writes while a HEAD is faked goes nowhere."""
-        try:
-            if request._inFakeHead:
-                return
-            finished = self._finished  # if there is nothing to write, finish does
-            self.first_byte = self._observer.now() - self.begun if finished is None else finished
-            if self._observer.server_timing:
-                self._tell(request)
-            if self.blocking is not None:
-                self._look_for_events(request)
-        except Exception:
-            self.care.failed()
 
     def finishing(self) -> None:
         """It is about to finish, and to serve the next request of a pipeline meanwhile, which is not our time."""
@@ -166,16 +156,48 @@ class Observation(Trace):
             self.upgraded = True
             self._over()
             return
-        if self.first_byte is not None:
+        if request.startedWriting:
+            self.first_byte = self.blocking  # for the reactor sends nothing before it has its turn
             attempt(self._look_for_events, request)
+        elif self._headers is None:
+            attempt(self._watch_headers, request.channel)
         if not self._active and not attempt(_asks_for_websocket, request):  # which, opened later, would never end
             self._active = True
             attempt((metrics.active_long_lived if self.long_lived else metrics.active).inc)
+
+    def _watch_headers(self, channel: Any) -> None:
+        """Hear when the answer begins, which is when its headers are written."""
+        self._headers = Shadow(channel, "writeHeaders", self._watched)
+
+    def _watched(self, write_headers: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any) -> Any:
+            self.care.attempt(self._answer)
+            return write_headers(*args)
+
+        return watched
+
+    def _answer(self) -> None:
+        """The headers are about to be written."""
+        self._watch_no_more()
+        request, finished = self._request, self._finished
+        begins = self._observer.now() - self.begun if finished is None else finished
+        if self._observer.server_timing:
+            self._tell(request, begins)
+        if self.released:
+            self.first_byte = begins
+            self._look_for_events(request)
+
+    def _watch_no_more(self) -> None:
+        if self._headers is not None:
+            self._headers.remove()
+            self._headers = None
 
     def _over(self) -> None:
         """Record the end, once."""
         self._ended = True
         request, self._request = self._request, None  # which would keep itself until the next garbage collection
+        if self._headers is not None:
+            self._watch_no_more()
         care, metrics = self.care, self._observer.metrics
         if self._active:
             care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
@@ -197,8 +219,10 @@ class Observation(Trace):
         if seconds is None:
             seconds = care.attempt(self._now)
         self.seconds = seconds
-        if self.blocking is None:
+        if not self.released:
             self.blocking = seconds
+        if self.first_byte is None and self.status is not None:
+            self.first_byte = seconds
         self.sent = request.sentLength
         observer.metrics.record(self, care)
         key = self._route(request)
@@ -228,10 +252,9 @@ class Observation(Trace):
     def _now(self) -> float:
         return self._observer.now() - self.begun
 
-    def _tell(self, request: Any) -> None:
-        """Say to the client, in the words of the W3C's Server Timing, what is known before the first byte."""
-        assert self.first_byte is not None
-        phases = {"body": self.body_wait, "blocking": self.blocking, "total": self.first_byte}
+    def _tell(self, request: Any, begins: float) -> None:
+        """Say to the client, in the words of the W3C's Server Timing, what is known when the answer begins."""
+        phases = {"body": self.body_wait, "blocking": self.blocking, "total": begins}
         told = ", ".join(f"{phase};dur={1000 * time:.3f}" for phase, time in phases.items() if time is not None)
         request.responseHeaders.addRawHeader(b"Server-Timing", told.encode())
 

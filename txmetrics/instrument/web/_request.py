@@ -101,16 +101,10 @@ def _rendering(kind: Any) -> dict[str, Any]:
 
 
 def _answering(kind: Any) -> dict[str, Any]:
-    def write(self: Any, data: Any) -> Any:
-        observation = self._txmetrics_observation
-        if observation is not None and observation.first_byte is None:
-            observation.writing(self)
-        return kind.write(self, data)
-
     def finish(self: Any) -> Any:
         observation = self._txmetrics_observation
         if observation is not None:
             observation.finishing()
         return kind.finish(self)
 
-    return {"write": write, "finish": finish}
+    return {"finish": finish}
