@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from math import copysign, dist, fsum, hypot, inf, isfinite, sqrt
 from sys import byteorder
@@ -19,13 +19,15 @@ from txmetrics.snapshot import Distribution
 
 __all__ = ["Accumulator", "add_up"]
 
+_ALIKE = 2.0**52  # a sum that is less often the smallest value than this lacks less than a double can hold
+_HUGE = 1e300  # up to here, the sum of any batch is finite
 _UPPER_HALF = 1 if byteorder == "little" else 0
 _DROPPED = 13  # of the 32 bits in a double's upper half, these are rounded away
 _ROUND = 1 << (_DROPPED - 1)
 _NEGATIVE = 1 << (31 - _DROPPED)  # the sign bit of a bucket's key
 
 
-def add_up(parts: tuple[float, ...], values: Iterable[float]) -> tuple[float, ...]:
+def add_up(parts: tuple[float, ...], values: Sequence[float]) -> tuple[float, ...]:
     """Add ``values`` to an exact sum, kept as parts of which the first is the sum, correctly rounded.
 
     The next part is what the first one lacks, and so on (Shewchuk's expansion); there are seldom more than two. A
@@ -33,17 +35,29 @@ def add_up(parts: tuple[float, ...], values: Iterable[float]) -> tuple[float, ..
     """
     if parts and not isfinite(parts[0]):
         return parts
-    rest = (*parts, *values)
+    rest = [*parts, *values]
     exact: list[float] = []
     try:
         while part := fsum(rest):
             if not isfinite(part):
                 return (part,)
             exact.append(part)
-            rest = (*rest, -part)
+            rest.append(-part)
     except OverflowError:
         return (copysign(inf, sum(rest)),)
     return tuple(exact) or (0.0,)
+
+
+def _add_up_ascending(values: list[float]) -> tuple[float, ...]:
+    """The exact sum of ``values``, which ascend, as add_up tells it; quicker where they are as alike as most are."""
+    if values[0] <= 0 or values[-1] > _HUGE:
+        return add_up((), values)
+    total = fsum(values)
+    if total >= values[0] * _ALIKE:
+        return add_up((), values)
+    # All are multiples of the first one's last bit, so what the sum lacks, less than that many of them, is a double.
+    lacks = fsum([*values, -total])
+    return (total, lacks) if lacks else (total,)
 
 
 def _mean(total: float, count: int, low: float, high: float) -> float:
@@ -64,6 +78,19 @@ def _sample_stddev(deviation: float, count: int) -> float:
     return deviation / sqrt(count - 1)
 
 
+class Batch:
+    """Some finite doubles, prepared for all accumulators that take them in: in order, packed, and added up."""
+
+    __slots__ = ("packed", "total", "values")
+
+    def __init__(self, values: list[float]) -> None:
+        """``values``, of which there is at least one, are sorted in place."""
+        values.sort()
+        self.values = values
+        self.packed = array("d", values)
+        self.total = _add_up_ascending(values)
+
+
 class Accumulator:
     """Takes any number of finite doubles; the first ``exact`` of them are answered for exactly."""
 
@@ -75,12 +102,17 @@ class Accumulator:
         self._raw_sum: tuple[float, ...] = ()
         self._sketch: _Sketch | None = None
 
-    def extend(self, values: array[float], total: tuple[float, ...]) -> None:
-        """Take in ``values``, of which ``total`` is the sum, as ``add_up`` tells it."""
-        self._raw.extend(values)
-        self._raw_sum = add_up(self._raw_sum, total)
+    def extend(self, batch: Batch) -> None:
+        """Take in the values of ``batch``."""
+        if self._sketch is not None:
+            self._sketch.add(batch)
+            return
+        self._raw.extend(batch.packed)
+        self._raw_sum = add_up(self._raw_sum, batch.total)
         if len(self._raw) > self._exact:
-            self._fold()
+            self._sketch = _Sketch()
+            self._sketch.add(Batch(self._raw.tolist()))
+            self._raw, self._raw_sum = array("d"), ()
 
     def clear(self) -> None:
         """Forget everything."""
@@ -89,24 +121,21 @@ class Accumulator:
 
     def merge(self, other: Accumulator) -> None:
         """Take over everything that ``other`` has seen; ``other`` keeps it."""
-        self.extend(other._raw, other._raw_sum)
+        if other._raw:
+            self.extend(Batch(other._raw.tolist()))
         if other._sketch is not None:
-            self._fold().merge(other._sketch)
+            if self._sketch is None:
+                self._sketch = _Sketch()
+                if self._raw:
+                    self._sketch.add(Batch(self._raw.tolist()))
+                    self._raw, self._raw_sum = array("d"), ()
+            self._sketch.merge(other._sketch)
 
     def distribution(self) -> Distribution | None:
         """What was taken in so far, None if nothing was."""
         if self._sketch is None:
             return _exactly(sorted(self._raw), self._raw_sum[0]) if self._raw else None
-        return self._fold().distribution()
-
-    def _fold(self) -> _Sketch:
-        """Move the raw values into the sketch."""
-        if self._sketch is None:
-            self._sketch = _Sketch()
-        if self._raw:
-            self._sketch.add(self._raw, self._raw_sum)
-            self._raw, self._raw_sum = array("d"), ()
-        return self._sketch
+        return self._sketch.distribution()
 
 
 def _exactly(values: list[float], total: float) -> Distribution:
@@ -129,12 +158,15 @@ class _Sketch:
         self._min, self._max = inf, -inf
         self._deviation = 0.0
 
-    def add(self, raw: array[float], total: tuple[float, ...]) -> None:
-        """Take in ``raw``, of which ``total`` is the sum, as ``add_up`` tells it."""
-        halves = memoryview(raw).cast("B").cast("I")[_UPPER_HALF::2].tolist()
-        self._buckets.update([(half + _ROUND) >> _DROPPED for half in halves])
-        values = raw.tolist()  # an array makes its numbers anew whenever it is asked for them
-        count, low, high = len(values), min(values), max(values)
+    def add(self, batch: Batch) -> None:
+        """Take in the values of ``batch``."""
+        values, total = batch.values, batch.total
+        count, low, high = len(values), values[0], values[-1]
+        halves = memoryview(batch.packed).cast("B").cast("I")[_UPPER_HALF::2]
+        if low == high:
+            self._buckets[(halves[0] + _ROUND) >> _DROPPED] += count
+        else:
+            self._buckets.update([(half + _ROUND) >> _DROPPED for half in halves.tolist()])
         deviation = _deviation(values, _mean(total[0], count, low, high))
         self._add_moments(count, total, low, high, deviation)
 

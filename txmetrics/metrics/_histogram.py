@@ -6,13 +6,12 @@ folded, in one batch, into the histogram's life and into the window of each read
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from math import isfinite
 from typing import Any
 from weakref import ref
 
-from txmetrics.metrics._accumulator import Accumulator, add_up
+from txmetrics.metrics._accumulator import Accumulator, Batch, add_up
 from txmetrics.snapshot import Distribution, HistogramReading, TimerReading
 
 __all__ = ["FOLD", "Histogram", "Window"]
@@ -171,13 +170,12 @@ class Histogram:
     def _fold(self) -> None:
         if not self._pending:
             return
-        values = array("d", self._pending)
-        total = add_up((), self._pending)
+        batch = Batch(self._pending.copy())
         self._pending.clear()
-        self._count += len(values)
-        self._sum = add_up(self._sum, total)
+        self._count += len(batch.values)
+        self._sum = add_up(self._sum, batch.total)
         for accumulator in self._accumulators():
-            accumulator.extend(values, total)
+            accumulator.extend(batch)
 
 
 def _double(value: Any) -> float | None:

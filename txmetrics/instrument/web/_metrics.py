@@ -30,9 +30,8 @@ class End(Protocol):
     begun: float
     """The tick of the clock."""
     seconds: float | None
-    blocking: float | None
     released: bool
-    """Whether that has been recorded before the end."""
+    """Whether it gave the reactor back before the end, and how long it had held it is recorded already."""
     long_lived: bool
     body_wait: float | None
     first_byte: float | None
@@ -41,6 +40,8 @@ class End(Protocol):
     received: int
     sent: int
     error: str | None
+    special: bool
+    """Whether there is more to it than ``seconds``, ``first_byte``, ``sent`` and ``status``."""
 
 
 class _Together:
@@ -54,17 +55,15 @@ class _Together:
         self._due = min(each.due for each in self._timers)
         self._unsettled = 0
 
-    def prepare(self, now: float) -> None:
-        """Before a value each, of what ended at the tick ``now``."""
-        if now > self._due:
-            for timer in self._timers:
-                timer.advance(now)
-            self._due = min(each.due for each in self._timers)
-        self._unsettled += 1
-        if self._unsettled >= FOLD:
-            self._unsettled = 0
-            for metric in self._metrics:
-                metric.settle()
+    def _advance(self, now: float) -> None:
+        for timer in self._timers:
+            timer.advance(now)
+        self._due = min(each.due for each in self._timers)
+
+    def _settle(self) -> None:
+        self._unsettled = 0
+        for metric in self._metrics:
+            metric.settle()
 
 
 class RouteMetrics(_Together):
@@ -96,25 +95,34 @@ class RouteMetrics(_Together):
 
     def record(self, end: End, care: Care) -> None:
         """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
-        if end.seconds is not None:
-            self.prepare(end.begun + end.seconds)
-            if end.long_lived:
-                care.attempt(self.long_lived.inc)
-            else:
-                self._add_seconds(end.seconds)
+        seconds = end.seconds
+        if seconds is not None:
+            if end.begun + seconds > self._due:
+                self._advance(end.begun + seconds)
+            if not end.long_lived:
+                self._add_seconds(seconds)
             self._add_bytes(float(end.sent))
+            self._unsettled += 1
+            if self._unsettled == FOLD:
+                self._settle()
         if end.status is not None:
             counter = self.statuses.get(end.status // 100)
             if counter is not None:
                 counter.count += 1
-            if self.codes is not None:
-                care.attempt(_count, self.codes, str(end.status))
-        elif not end.upgraded:
-            care.attempt(self.aborted.inc)
+        if end.special or self.codes is not None:
+            self._record_special(end, care)
+
+    def _record_special(self, end: End, care: Care) -> None:
+        if end.long_lived:
+            care.attempt(self.long_lived.inc)
         if end.received:
             care.attempt(self.request_bytes.add, end.received)
         if end.error is not None:
             care.attempt(_count, self.errors, end.error)
+        if end.status is None and not end.upgraded:
+            care.attempt(self.aborted.inc)
+        if end.status is not None and self.codes is not None:
+            care.attempt(_count, self.codes, str(end.status))
 
 
 class SiteMetrics(_Together):
@@ -143,27 +151,36 @@ class SiteMetrics(_Together):
 
     def record(self, end: End, care: Care) -> None:
         """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
-        if end.seconds is not None:
-            self.prepare(end.begun + end.seconds)
-            if end.long_lived:
-                care.attempt(self.long_lived.add, end.seconds)
-            else:
-                self._add_seconds(end.seconds)
+        seconds = end.seconds
+        if seconds is not None:
+            if end.begun + seconds > self._due:
+                self._advance(end.begun + seconds)
+            if not end.long_lived:
+                self._add_seconds(seconds)
             if end.first_byte is not None:
                 self._add_first_byte(end.first_byte)
-            if not end.released and end.blocking is not None:
-                self._add_blocking(end.blocking)
+            if not end.released:
+                self._add_blocking(seconds)
+            self._unsettled += 1
+            if self._unsettled == FOLD:
+                self._settle()
         self.bytes_sent.count += end.sent
         if end.status is not None:
             counter = self.statuses.get(end.status // 100)
             if counter is not None:
                 counter.count += 1
-        else:
-            care.attempt(self.upgrades.inc if end.upgraded else self.aborted.inc)
+        if end.special:
+            self._record_special(end, care)
+
+    def _record_special(self, end: End, care: Care) -> None:
+        if end.long_lived and end.seconds is not None:
+            care.attempt(self.long_lived.add, end.seconds)
         if end.received:
             care.attempt(self.bytes_received.inc, end.received)
         if end.body_wait is not None:
             care.attempt(self.body_wait.add, end.body_wait)
+        if end.status is None:
+            care.attempt(self.upgrades.inc if end.upgraded else self.aborted.inc)
 
 
 def _statuses(scope: Scope) -> dict[int, Counter]:

@@ -74,7 +74,8 @@ class Observation(Trace):
     upgraded = False
     sent = 0
     error: str | None = None
-    _finished: float | None = None
+    special = False
+    finished: float | None = None
     _headers: Shadow | None = None
     _renders = 0
     _ended = False
@@ -103,7 +104,7 @@ class Observation(Trace):
     def finishing(self) -> None:
         """It is about to finish, and to serve the next request of a pipeline meanwhile, which is not our time."""
         try:
-            self._finished = self._observer.now() - self.begun
+            self.finished = self._observer.now() - self.begun
         except Exception:
             self.care.failed()
 
@@ -179,7 +180,7 @@ class Observation(Trace):
     def _answer(self) -> None:
         """The headers are about to be written."""
         self._watch_no_more()
-        request, finished = self._request, self._finished
+        request, finished = self._request, self.finished
         begins = self._observer.now() - self.begun if finished is None else finished
         if self._observer.server_timing:
             self._tell(request, begins)
@@ -208,14 +209,14 @@ class Observation(Trace):
 
     def _release(self) -> None:
         """The request gives the reactor back, for the first time, and waits."""
-        finished = self._finished
+        finished = self.finished
         self.blocking = self._observer.now() - self.begun if finished is None else finished
         self._observer.metrics.blocking.add(self.blocking)
         self.released = True
 
     def _record(self, request: Any) -> None:
         observer, care = self._observer, self.care
-        seconds = self._finished
+        seconds = self.finished
         if seconds is None:
             seconds = care.attempt(self._now)
         self.seconds = seconds
@@ -224,6 +225,7 @@ class Observation(Trace):
         if self.first_byte is None and self.status is not None:
             self.first_byte = seconds
         self.sent = request.sentLength
+        self.special = bool(self.status is None or self.received or self.error or self.long_lived)
         observer.metrics.record(self, care)
         key = self._route(request)
         observer.metrics.routes[key].record(self, care)
@@ -233,9 +235,9 @@ class Observation(Trace):
                 slowest.add(self._slow(request, key, seconds))
 
     def _route(self, request: Any) -> str | bytes:
-        name = self.name
-        if name is None and self._observer.route is not None:
-            name = self.care.attempt(self._observer.route, request)
+        name, ask = self.name, self._observer.route
+        if name is None and ask is not None:
+            name = self.care.attempt(ask, request)
         if name is not None:
             try:
                 return f"{known(self._method).decode()} {str(name)[:NAME]}"

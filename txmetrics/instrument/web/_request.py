@@ -103,7 +103,7 @@ def _rendering(kind: Any) -> dict[str, Any]:
 def _answering(kind: Any) -> dict[str, Any]:
     def finish(self: Any) -> Any:
         observation = self._txmetrics_observation
-        if observation is not None:
+        if observation is not None and observation.finished is None:
             observation.finishing()
         return kind.finish(self)
 

@@ -16,6 +16,8 @@ from txmetrics.instrument.web._request import MARK
 
 __all__ = ["Stand"]
 
+_NOTHING: dict[str, Any] = {}
+
 DEPTH = 3
 """In so many resources, one inside the other, a DeferredResource is looked for."""
 
@@ -69,12 +71,10 @@ def _render(request: Any, resource: Any) -> Any:
 def _deferred(found: Any) -> Any:
     """The DeferredResource that ``found`` is, or has in it, as what is behind a login has; None if there is none."""
     for _ in range(DEPTH):
-        if found.__class__ is DeferredResource:
-            return found
-        found = getattr(found, "__dict__", {}).get("resource")
-        if found is None:
-            return None
-    return None
+        if found is None or found.__class__ is DeferredResource:
+            break
+        found = getattr(found, "__dict__", _NOTHING).get("resource")
+    return found if found.__class__ is DeferredResource else None
 
 
 def _stand(resource: Any) -> Any:
