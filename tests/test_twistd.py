@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from tests.carbon import Carbon
-from tests.processes import ROOT, SCRIPTS, Child, check_stored, get, run, wait_until
+from tests.processes import ROOT, SCRIPTS, Child, check_reaches, check_stored, get, run, wait_until
 
 TWISTD = [SCRIPTS / "twistd", "-n", "--pidfile=", "metrics"]
 TWIST = [SCRIPTS / "twist", "--log-format=text", "metrics"]
@@ -67,8 +67,8 @@ def test_after_sigterm_carbon_has_the_exact_number_of_requests(
     check_stored(carbon, f"{prefix}.http.status.2xx.count", 137)
     check_stored(carbon, f"{prefix}.http.active", 0)
     check_stored(carbon, f"{prefix}.http.bytes_sent.count", 137 * len(b"hello"))
-    assert min(carbon.stored(f"{prefix}.process.threads").values()) >= 1
-    assert max(carbon.stored(f"{prefix}.process.resident_memory_bytes").values()) > 10_000_000
+    check_reaches(carbon, f"{prefix}.process.threads", 1)
+    check_reaches(carbon, f"{prefix}.process.resident_memory_bytes", 10_000_000)
 
 
 @pytest.mark.parametrize("runner", [TWISTD, TWIST], ids=["twistd", "twist"])
