@@ -86,6 +86,7 @@ class Observation(Trace):
         self._observer = observer
         self._method: bytes = request.method  # now, for it changes while a HEAD is faked
         self.care = observer.care
+        self.now = observer.now
         self.resource = resource
         self.begun = observer.now()
         request.notifications.append(self)  # in the place of a Deferred, which would cost as much as all of this
@@ -100,13 +101,6 @@ class Observation(Trace):
         content.seek(0, SEEK_END)
         self.received = content.tell()
         content.seek(position)
-
-    def finishing(self) -> None:
-        """It is about to finish, and to serve the next request of a pipeline meanwhile, which is not our time."""
-        try:
-            self.finished = self._observer.now() - self.begun
-        except Exception:
-            self.care.failed()
 
     def failing(self, reason: Failure) -> None:
         """It is about to answer that it has failed."""
@@ -181,7 +175,7 @@ class Observation(Trace):
         """The headers are about to be written."""
         self._watch_no_more()
         request, finished = self._request, self.finished
-        begins = self._observer.now() - self.begun if finished is None else finished
+        begins = self.now() - self.begun if finished is None else finished
         if self._observer.server_timing:
             self._tell(request, begins)
         if self.released:
@@ -199,18 +193,18 @@ class Observation(Trace):
         request, self._request = self._request, None  # which would keep itself until the next garbage collection
         if self._headers is not None:
             self._watch_no_more()
-        care, metrics = self.care, self._observer.metrics
         if self._active:
-            care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
+            metrics = self._observer.metrics
+            self.care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
         try:
             self._record(request)
         except Exception:
-            care.failed()
+            self.care.failed()
 
     def _release(self) -> None:
         """The request gives the reactor back, for the first time, and waits."""
         finished = self.finished
-        self.blocking = self._observer.now() - self.begun if finished is None else finished
+        self.blocking = self.now() - self.begun if finished is None else finished
         self._observer.metrics.blocking.add(self.blocking)
         self.released = True
 
@@ -218,7 +212,7 @@ class Observation(Trace):
         observer, care = self._observer, self.care
         seconds = self.finished
         if seconds is None:
-            seconds = care.attempt(self._now)
+            seconds = care.attempt(self._seconds)
         self.seconds = seconds
         if not self.released:
             self.blocking = seconds
@@ -227,14 +221,17 @@ class Observation(Trace):
         self.sent = request.sentLength
         self.special = bool(self.status is None or self.received or self.error or self.long_lived)
         observer.metrics.record(self, care)
-        key = self._route(request)
+        if self.name is None and observer.route is None:
+            key: str | bytes = self.route(request, self._method)
+        else:
+            key = self._named_route(request)
         observer.metrics.routes[key].record(self, care)
         if seconds is not None and not self.long_lived:
             slowest = observer.slowest
             if seconds > slowest.floor or self.begun + seconds >= slowest.until:
                 slowest.add(self._slow(request, key, seconds))
 
-    def _route(self, request: Any) -> str | bytes:
+    def _named_route(self, request: Any) -> str | bytes:
         name, ask = self.name, self._observer.route
         if name is None and ask is not None:
             name = self.care.attempt(ask, request)
@@ -251,8 +248,8 @@ class Observation(Trace):
         ended = self._observer.slowest.wall()
         return SlowRequest(seconds, ended, route, path, self.status, self.body_wait, self.blocking, self.first_byte)
 
-    def _now(self) -> float:
-        return self._observer.now() - self.begun
+    def _seconds(self) -> float:
+        return self.now() - self.begun
 
     def _tell(self, request: Any, begins: float) -> None:
         """Say to the client, in the words of the W3C's Server Timing, what is known when the answer begins."""

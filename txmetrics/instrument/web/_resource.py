@@ -111,11 +111,6 @@ class TimedResource(Stand):
         site.resource = other
         return other
 
-    def _observe(self, request: Any) -> Any:
-        """The Observation of ``request``, which begins here unless it began before; None if that fails."""
-        observation = getattr(request, MARK, None)
-        return self._begin(request) if observation is None else observation
-
     def _begin(self, request: Any) -> Observation | None:
         """Measure ``request``, unless it is the copy that a distrib.ResourcePublisher got, which never ends."""
         try:

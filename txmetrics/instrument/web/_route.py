@@ -19,7 +19,7 @@ from twisted.web import pages, resource
 
 from txmetrics import names
 from txmetrics.instrument._care import Care
-from txmetrics.instrument._methods import known
+from txmetrics.instrument._methods import METHODS, OTHER
 
 __all__ = ["Trace", "node"]
 
@@ -140,7 +140,7 @@ class Trace:
         if request.code == 404 and not self._matched and self.care.attempt(self._is_missing, request):
             return NOT_FOUND
         path = self._path
-        return known(method) + (path if path != b" " else b" /")
+        return (method if method in METHODS else OTHER) + (path if path != b" " else b" /")
 
     def _find(self, parent: Any, name: bytes, request: Any, this: int) -> Any:
         """The child ``name`` that ``parent`` finds by means of its own, noted in the walk ``this``."""

@@ -43,25 +43,26 @@ class Stand:
         return repr(self._root)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        observation = self._observe(request)
+        observation = getattr(request, MARK, None) or self._begin(request)
         if observation is None:
             return getChildForRequest(self._root.getChildWithDefault(name, request), request)
         found = observation.walk(self._root, name, request)
-        deferred = _deferred(found)
-        if deferred is not None:
-            # It will go on from what it gets, and our part is over when its own callback, the next one, has run.
-            deferred.d.addCallback(_stand)
+        if found.__class__ is DeferredResource or hasattr(found, "resource"):
+            deferred = _deferred(found)
+            if deferred is not None:
+                # It will go on from what it gets, and our part is over when its own callback, the next one, has run.
+                deferred.d.addCallback(_stand)
         return found
 
     def render(self, request: Any) -> Any:
-        observation = self._observe(request)
+        observation = getattr(request, MARK, None) or self._begin(request)
         if observation is None:
             return self._root.render(request)
         return observation.render(request, self._root, _render)  # for it is the root's route that counts
 
-    def _observe(self, request: Any) -> Any:
-        """The Observation of ``request``, None if it has none."""
-        return getattr(request, MARK, None)
+    def _begin(self, request: Any) -> Any:
+        """Begin to observe ``request``, None if that is somebody else's."""
+        return None
 
 
 def _render(request: Any, resource: Any) -> Any:
