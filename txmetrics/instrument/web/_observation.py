@@ -219,7 +219,8 @@ class Observation(Trace):
         if self.first_byte is None and self.status is not None:
             self.first_byte = seconds
         self.sent = request.sentLength
-        self.special = bool(self.status is None or self.received or self.error or self.long_lived)
+        if self.status is None or self.received or self.error is not None or self.long_lived:
+            self.special = True
         observer.metrics.record(self, care)
         if self.name is None and observer.route is None:
             key: str | bytes = self.route(request, self._method)

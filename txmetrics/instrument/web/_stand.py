@@ -47,7 +47,7 @@ class Stand:
         if observation is None:
             return getChildForRequest(self._root.getChildWithDefault(name, request), request)
         found = observation.walk(self._root, name, request)
-        if found.__class__ is DeferredResource or hasattr(found, "resource"):
+        if found.__class__ is DeferredResource or "resource" in getattr(found, "__dict__", _NOTHING):
             deferred = _deferred(found)
             if deferred is not None:
                 # It will go on from what it gets, and our part is over when its own callback, the next one, has run.
