@@ -20,16 +20,6 @@ from txmetrics.instrument._loops import TYPES, measure_loop
 from txmetrics.testing import FakeReactor
 
 
-@pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
 def looping(reactor: FakeReactor, function: Callable[..., Any], *args: Any, **kwargs: Any) -> LoopingCall:
     loop = LoopingCall(function, *args, **kwargs)
     loop.clock = reactor

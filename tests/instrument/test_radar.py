@@ -25,16 +25,6 @@ from txmetrics.testing import FakeReactor
 
 
 @pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
-@pytest.fixture
 def radar(registry: MetricsRegistry) -> Iterator[DeferredRadar]:
     """One that runs in the test's ``with running(radar):``, so that it does not see what pytest-twisted does."""
     before = dict(vars(Deferred))

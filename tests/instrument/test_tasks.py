@@ -17,16 +17,6 @@ from txmetrics.testing import FakeReactor
 
 
 @pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
-@pytest.fixture
 def tasks(registry: MetricsRegistry) -> Tasks:
     return Tasks(registry)
 

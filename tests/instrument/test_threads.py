@@ -77,11 +77,6 @@ class Measured:
 
 
 @pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
 def measured(reactor: FakeReactor) -> Iterator[Measured]:
     """One thread, and a clock that goes by ``advance`` only."""
     measured = Measured(reactor.clock)

@@ -27,11 +27,6 @@ from txmetrics.testing import FakeReactor
 
 
 @pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
 def timer(reactor: FakeReactor) -> Timer:
     return MetricsRegistry(reactor.clock).timer("calls")
 
@@ -481,11 +476,6 @@ def test_a_timer_that_recovers_goes_on(reactor: FakeReactor, timer: Timer, logge
 
 
 # By name: how calls end
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
 
 
 def told(registry: MetricsRegistry) -> dict[str, Any]:

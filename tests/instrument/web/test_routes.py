@@ -40,16 +40,6 @@ from txmetrics.instrument.web._shed import ShedLoad
 from txmetrics.testing import FakeReactor
 
 
-@pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
 def get(*paths: str, host: str = "example.org", headers: Iterable[str] = ()) -> list[bytes]:
     """Requests for all of ``paths``. Files are answered without their contents, which would take a real reactor."""
     headers = "If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT", *headers

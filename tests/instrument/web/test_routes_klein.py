@@ -26,11 +26,6 @@ from txmetrics.instrument.web import measure_site, set_route
 from txmetrics.testing import FakeReactor
 
 
-@pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
 def get(*paths: str, host: str = "example.org") -> list[bytes]:
     return [request(path, host=host, close=False) for path in paths]
 

@@ -56,16 +56,6 @@ REQUESTS = {
 
 
 @pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
-@pytest.fixture
 def lag(reactor: FakeReactor) -> Iterator[Lag]:
     """As a MeasuredReactor has it."""
     lag = Lag(reactor.clock.tick, reactor)

@@ -37,16 +37,6 @@ def site(request: pytest.FixtureRequest) -> Times:
     return Times(measure=request.param == "measure_site")
 
 
-@pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
 def ok(number: int, sent: int) -> dict[str, int]:
     """What is counted of so many requests that went well."""
     return {"requests": number, "blocking": number, "2xx": number, "bytes_sent": sent}

@@ -39,16 +39,6 @@ from txmetrics.testing import FakeReactor
 ONE_OK = {"requests": 1, "blocking": 1, "2xx": 1}
 
 
-@pytest.fixture
-def reactor() -> FakeReactor:
-    return FakeReactor()
-
-
-@pytest.fixture
-def registry(reactor: FakeReactor) -> MetricsRegistry:
-    return MetricsRegistry(reactor.clock)
-
-
 # Names
 
 
