@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from typing import Any
-from weakref import ref
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgent
@@ -22,6 +20,7 @@ from zope.interface import alsoProvides, implementer, providedBy
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
 from txmetrics.instrument._endpoint import ERRORS, error_name
+from txmetrics.instrument._http_pool import count_connections
 from txmetrics.instrument._methods import METHODS, known
 from txmetrics.registry import MetricsRegistry, Scope
 
@@ -29,9 +28,6 @@ __all__ = ["TimedAgent"]
 
 HOSTS = 100
 """So many hosts have series of their own."""
-
-WRAPPERS = 10
-"""In so many agents around each other one with a pool is looked for."""
 
 AT_A_TIME = 1000
 """So many dropped responses are recorded at a time."""
@@ -131,7 +127,7 @@ class TimedAgent:
         scope = registry.scope(name)
         self._agent = agent
         self._metrics = _Metrics(scope)
-        self._connections = self._metrics.care.attempt(_count_connections, agent, scope, self._metrics.care)
+        self._connections = self._metrics.care.attempt(count_connections, agent, scope, self._metrics.care)
         alsoProvides(self, providedBy(agent))
 
     def __getattr__(self, name: str) -> Any:
@@ -285,94 +281,3 @@ class _Body:
     def connectionLost(self, reason: Failure) -> None:
         self._exchange.lost(reason)
         self._protocol.connectionLost(reason)
-
-
-# The pool
-
-
-class _Connections:
-    """What a TimedAgent counts of its pool, for as long as there is that agent."""
-
-    def __init__(self, scope: Scope, care: Care) -> None:
-        self._new = scope.counter("connections.new")
-        self._reused = scope.counter("connections.reused")
-        self._care = care
-
-    def got(self, *, new: bool) -> None:
-        self._care.attempt((self._new if new else self._reused).inc)
-
-
-def _count_connections(agent: Any, scope: Scope, care: Care) -> _Connections | None:
-    pool = _pool_of(agent)
-    if pool is None:
-        return None
-    watch = getattr(vars(pool).get("getConnection"), "__self__", None)
-    if not isinstance(watch, _PoolWatch):
-        watch = _PoolWatch(pool.getConnection)
-        pool.getConnection = watch.getConnection
-    connections = _Connections(scope, care)
-    watch.add(connections)
-    return connections
-
-
-def _pool_of(agent: Any) -> Any:
-    """The pool of ``agent``, or of the one that it wraps; None if there is no pool of Twisted's."""
-    from twisted.web.client import HTTPConnectionPool
-
-    for _ in range(WRAPPERS):
-        pool = getattr(agent, "_pool", None)
-        if isinstance(pool, HTTPConnectionPool):
-            return pool
-        agent = getattr(agent, "_agent", None)
-    return None
-
-
-class _PoolWatch:
-    """Stands before ``getConnection`` of one pool, which may belong to several agents."""
-
-    def __init__(self, get: Any) -> None:
-        self._get = get
-        self._watching: tuple[ref[_Connections], ...] = ()
-
-    def add(self, connections: _Connections) -> None:
-        self._watching = (*(each for each in self._watching if each() is not None), ref(connections))
-
-    def getConnection(self, key: Any, endpoint: Any) -> Any:
-        watched = _WatchedEndpoint(endpoint, self)
-        return self._get(key, watched).addCallback(watched.given)
-
-    def tell(self, *, new: bool) -> None:
-        for each in self._watching:
-            connections = each()
-            if connections is not None:
-                connections.got(new=new)
-
-
-@implementer(IStreamClientEndpoint)
-class _WatchedEndpoint:
-    """The endpoint of one request, which tells whether the pool needed it."""
-
-    def __init__(self, endpoint: Any, watch: _PoolWatch) -> None:
-        self._endpoint = endpoint
-        self._watch = watch
-        self._needed = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(object.__getattribute__(self, "_endpoint"), name)
-
-    def __repr__(self) -> str:
-        return repr(self._endpoint)
-
-    def connect(self, protocolFactory: Any) -> Any:
-        self._needed = True
-        return self._endpoint.connect(protocolFactory).addCallback(self._connected)
-
-    def given(self, connection: Any) -> Any:
-        """The pool has given ``connection`` to the request."""
-        if not self._needed:
-            self._watch.tell(new=False)
-        return connection
-
-    def _connected(self, protocol: Any) -> Any:
-        self._watch.tell(new=True)
-        return protocol

@@ -62,7 +62,7 @@ class MeasuredLog(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        globalLogPublisher.removeObserver(self._observe)  # type: ignore[arg-type]
+        globalLogPublisher.removeObserver(self._observe)  # type: ignore[arg-type]  # likewise
         self._count_waiting()
 
     def _observe(self, event: LogEvent) -> None:

@@ -55,6 +55,7 @@ class Searching(Service):
             self._search.start(SEARCH)
 
     def _look(self) -> None:
+        """Look once; what for, the service says that is made of this one. May raise, which is logged once."""
         raise NotImplementedError
 
 

@@ -110,9 +110,7 @@ class Accumulator:
         self._raw.extend(batch.packed)
         self._raw_sum = add_up(self._raw_sum, batch.total)
         if len(self._raw) > self._exact:
-            self._sketch = _Sketch()
-            self._sketch.add(Batch(self._raw.tolist()))
-            self._raw, self._raw_sum = array("d"), ()
+            self._begin_sketch()
 
     def clear(self) -> None:
         """Forget everything."""
@@ -124,12 +122,15 @@ class Accumulator:
         if other._raw:
             self.extend(Batch(other._raw.tolist()))
         if other._sketch is not None:
-            if self._sketch is None:
-                self._sketch = _Sketch()
-                if self._raw:
-                    self._sketch.add(Batch(self._raw.tolist()))
-                    self._raw, self._raw_sum = array("d"), ()
-            self._sketch.merge(other._sketch)
+            (self._sketch or self._begin_sketch()).merge(other._sketch)
+
+    def _begin_sketch(self) -> _Sketch:
+        """From now on values are counted in buckets, and those that were kept are so, too."""
+        sketch = self._sketch = _Sketch()
+        if self._raw:
+            sketch.add(Batch(self._raw.tolist()))
+            self._raw, self._raw_sum = array("d"), ()
+        return sketch
 
     def distribution(self) -> Distribution | None:
         """What was taken in so far, None if nothing was."""

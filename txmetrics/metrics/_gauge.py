@@ -31,7 +31,7 @@ class Gauge:
 
     def inc(self, n: float = 1) -> None:
         """Show ``n`` more than now. Raises TypeError if what the gauge shows is no number."""
-        self._value = self.value + n  # type: ignore[operator]
+        self._value = self.value + n  # type: ignore[operator]  # Python says so itself
         self._tell = None
 
     def dec(self, n: float = 1) -> None:

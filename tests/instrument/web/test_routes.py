@@ -615,8 +615,7 @@ def test_resources_that_are_no_resources_of_twisted(reactor: FakeReactor) -> Non
         def getChildWithDefault(self, name: bytes, request: Any) -> Any:
             return text(b"")
 
-        def putChild(self, name: bytes, child: Any) -> None:
-            raise NotImplementedError
+        def putChild(self, name: bytes, child: Any) -> None: ...
 
         def render(self, request: Any) -> bytes:
             return b""

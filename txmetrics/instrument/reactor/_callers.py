@@ -150,8 +150,10 @@ def _parts(thing: Any) -> list[Any]:
 
 def _chain(deferred: Any) -> list[Any]:
     """The callbacks to come, in pairs with errbacks."""
-    chain = getattr(deferred, "_callbacks", None)  # since Twisted 25.5
-    return deferred.callbacks if chain is None else chain  # type: ignore[no-any-return]
+    chain: list[Any] | None = getattr(deferred, "_callbacks", None)  # since Twisted 25.5
+    if chain is None:
+        chain = deferred.callbacks
+    return chain
 
 
 def _content(cell: Any) -> Any:

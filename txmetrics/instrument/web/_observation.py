@@ -47,7 +47,7 @@ class Observer:
         self.server_timing = server_timing
         self.now = metrics.requests.now
 
-    def observe(self, request: Any, resource: Any = None) -> Observation:
+    def observe(self, request: Any, resource: Any) -> Observation:
         """Begin to observe ``request``, which nobody does so far and for which ``resource`` was found."""
         kind = request.__class__
         if not hasattr(kind, MARK):

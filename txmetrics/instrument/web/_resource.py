@@ -24,11 +24,10 @@ class TimedResource(Stand):
     finding and rendering the resource held the reactor, at most until ``finish``; ``first_byte``, a timer until the
     answer begins; ``long_lived``, a timer in the place of ``requests`` for server-sent events and whatever
     ``set_long_lived`` was called for; and ``body_wait``, a timer of the time before all this, from the headers of a
-    request with a body until that was there, which only a Site knows that ``measure_site`` measures. ``active`` and
-    ``active_long_lived`` are gauges of the requests that wait, those that ask for a websocket left out. Counters:
-    ``status.2xx`` .. ``status.5xx``; ``aborted`` for clients that went away, which have no status; ``upgrades`` for
-    websockets, whose handshake is the request; ``bytes_received`` and ``bytes_sent``, of bodies, the latter after
-    compression.
+    request with a body until that was there. ``active`` and ``active_long_lived`` are gauges of the requests whose
+    ``render`` has returned and that are not over, those that ask for a websocket left out. Counters: ``status.2xx`` ..
+    ``status.5xx``; ``aborted`` for clients that went away, which have no status; ``upgrades`` for websockets, whose
+    handshake is the request; ``bytes_received`` and ``bytes_sent``, of bodies, the latter after compression.
 
     Under ``name.routes`` each route with its method has ``requests``, ``long_lived`` (a counter), ``status.*``,
     ``aborted``, ``errors.*`` by type of exception, ``request_bytes`` and ``response_bytes`` (histograms; the former of

@@ -47,6 +47,7 @@ class Stand:
         if observation is None:
             return getChildForRequest(self._root.getChildWithDefault(name, request), request)
         found = observation.walk(self._root, name, request)
+        # Asked here as well, for nearly every request is for something else, and a call would cost more than this.
         if found.__class__ is DeferredResource or "resource" in getattr(found, "__dict__", _NOTHING):
             deferred = _deferred(found)
             if deferred is not None:
