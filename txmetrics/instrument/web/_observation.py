@@ -192,7 +192,7 @@ class Observation(Trace):
         self._ended = True
         request, self._request = self._request, None  # which would keep itself until the next garbage collection
         if self._headers is not None:
-            self._watch_no_more()
+            self.care.attempt(self._watch_no_more)
         if self._active:
             metrics = self._observer.metrics
             self.care.attempt((metrics.active_long_lived if self.long_lived else metrics.active).dec)
