@@ -203,7 +203,7 @@ def test_the_pure_floors_work_without_twisted() -> None:
     """Floors 0 and 1, and the front door, import and measure where Twisted cannot be imported."""
     pure, lines, refused = _run(WITHOUT_TWISTED)
     assert pure == sum(_room(_module(file)) in PURE for file in _files()) > 12
-    assert "calls.p99 3.0 17\n" in lines
+    assert "calls.p99 3 17\n" in lines
     assert "db.depth 4 17\n" in lines
     assert "twisted" in refused
 

@@ -181,23 +181,19 @@ class Reader:
 
     def collect(self) -> Iterator[Reading]:
         """Every metric's reading, each taken when its turn comes."""
-        seen = 0
+        windows, seen = self._windows, 0
         for name, metric in self._registry._walk():
             if isinstance(metric, Histogram):
                 seen += 1
-                yield metric.read(name, self._window(name, metric))
+                window = windows.get(name)
+                if window is None or window.histogram is not metric:
+                    window = windows[name] = metric.window()
+                yield metric.read(name, window)
             else:
                 yield metric.read(name)
-        if seen < len(self._windows):
+        if seen < len(windows):
             metrics = self._registry._metrics
-            windows = self._windows.items()
-            self._windows = {name: window for name, window in windows if metrics.get(name) is window.histogram}
-
-    def _window(self, name: str, histogram: Histogram) -> Window:
-        window = self._windows.get(name)
-        if window is None or window.histogram is not histogram:
-            window = self._windows[name] = histogram.window()
-        return window
+            self._windows = {name: window for name, window in windows.items() if metrics.get(name) is window.histogram}
 
 
 class Scope:

@@ -33,7 +33,7 @@ from txmetrics.steady import steady
 
 __all__ = ["Backend", "Reporter", "check_interval"]
 
-TURN = 0.0005
+TURN = 0.00025
 """Seconds for which a report may hold the reactor at a time; a single metric may overrun it, by 0.3 ms or so."""
 
 STOP = 5.0
@@ -274,9 +274,11 @@ class _Report:
         deliver: Callable[[Chunk], None],
         clock: Callable[[], float],
     ) -> None:
+        self._make_encoder = make_encoder
         self._encoder: IEncoder | None = None
+        self._readings = readings
+        self._left: Iterator[Reading] = iter(())
         self._deliver = deliver
-        self._steps = self._pass(make_encoder, readings)
         self._clock = clock
         self.unreadable: dict[str, Exception] = {}
         self.refused: Mapping[str, int] = {}
@@ -284,13 +286,14 @@ class _Report:
 
     def turn(self) -> bool:
         """Go on for TURN seconds; whether that was the last turn."""
-        start = now = self._clock()
-        finished = False
-        while not finished and now < start + TURN:
-            finished = next(self._steps, True)
-            now = self._clock()
-        self.seconds += now - start
-        self.longest_turn = max(self.longest_turn, now - start)
+        clock = self._clock
+        start = clock()
+        try:
+            finished = self._go_on(start + TURN)
+        finally:
+            took = clock() - start
+            self.seconds += took
+            self.longest_turn = max(self.longest_turn, took)
         return finished
 
     def break_off(self) -> None:
@@ -300,17 +303,24 @@ class _Report:
             with suppress(BaseException):  # it is perhaps the encoder that does not work
                 self._hand_over(encoder.finish())
 
-    def _pass(self, make_encoder: Callable[[], IEncoder], readings: Callable[[], Iterator[Reading]]) -> Iterator[bool]:
-        """Yields False after each reading: this was not the end."""
-        encoder = self._encoder = make_encoder()
-        self.refused = encoder.refused
-        for reading in readings():
+    def _go_on(self, until: float) -> bool:
+        encoder = self._encoder
+        if encoder is None:
+            encoder = self._encoder = self._make_encoder()
+            self.refused = encoder.refused
+            self._left = self._readings()
+        add, clock = encoder.add, self._clock
+        for reading in self._left:
             if isinstance(reading, Unreadable):
                 self.unreadable[reading.name] = reading.error
             else:
-                self._hand_over(encoder.add(reading))
-            yield False
+                chunk = add(reading)
+                if chunk is not None:
+                    self._deliver(chunk)
+            if clock() >= until:
+                return False
         self._hand_over(encoder.finish())
+        return True
 
     def _hand_over(self, chunk: Chunk | None) -> None:
         if chunk is not None:

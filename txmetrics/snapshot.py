@@ -1,18 +1,22 @@
 """The frozen readings: the only thing that travels between the metrics and whoever writes them down.
 
 A reading is one metric at one moment. Its ``fields()`` are the numbers under the names that Dropwizard gave
-them; a wire may translate the names, nothing else. Durations are in seconds, rates in events a second.
+them; a wire may translate the names, nothing else. ``numbers()`` are the same without the names, in their order.
+Durations are in seconds, rates in events a second.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import ceil
-from typing import NamedTuple, TypeAlias
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 __all__ = [
     "FIELDS",
+    "SHAPES",
     "CounterReading",
     "Distribution",
     "GaugeReading",
@@ -21,12 +25,16 @@ __all__ = [
     "Reading",
     "TimerReading",
     "Unreadable",
+    "make",
 ]
 
 Number: TypeAlias = int | float
 
+make: Any = tuple.__new__
+"""``make(CounterReading, (name, count))`` takes half as long as ``CounterReading(name, count)``."""
+
 QUANTILES = (("p50", 0.5), ("p75", 0.75), ("p95", 0.95), ("p98", 0.98), ("p99", 0.99), ("p999", 0.999))
-"""The percentiles that ``fields()`` tells."""
+"""The percentiles that are told."""
 
 
 class Distribution:
@@ -68,23 +76,31 @@ class Distribution:
         """
         if not 0 <= q <= 1:
             raise ValueError(f"a quantile lies between 0 and 1, not at {q!r}")
-        # 0.07 * 100 is 7.000000000000001, and the seventh of a hundred values is meant.
-        rank = max(1, ceil(round(q * self.count, 6)))
+        return self._of_rank(_nearest_rank(q, self.count))
+
+    def numbers(self) -> tuple[Number, ...]:
+        """``max mean min stddev`` and the percentiles."""
+        if self._ranks is None:
+            percentiles = _percentiles(self.count)(self._values)
+        else:
+            percentiles = tuple(self._of_rank(_nearest_rank(q, self.count)) for _, q in QUANTILES)
+        return self.max, self.mean, self.min, self.stddev, *percentiles
+
+    def _of_rank(self, rank: int) -> float:
         if self._ranks is None:
             return self._values[rank - 1]
         return min(max(self._values[bisect_left(self._ranks, rank)], self.min), self.max)
 
-    def fields(self) -> dict[str, Number]:
-        """``max mean min stddev`` and the percentiles."""
-        fields: dict[str, Number] = {
-            "max": self.max,
-            "mean": self.mean,
-            "min": self.min,
-            "stddev": self.stddev,
-        }
-        for name, q in QUANTILES:
-            fields[name] = self.quantile(q)
-        return fields
+
+def _nearest_rank(q: float, count: int) -> int:
+    # 0.07 * 100 is 7.000000000000001, and the seventh of a hundred values is meant.
+    return max(1, ceil(round(q * count, 6)))
+
+
+@lru_cache(maxsize=2048)
+def _percentiles(count: int) -> itemgetter[Any]:
+    """Picks them out of ``count`` values that ascend."""
+    return itemgetter(*(_nearest_rank(q, count) - 1 for _, q in QUANTILES))
 
 
 class CounterReading(NamedTuple):
@@ -92,6 +108,9 @@ class CounterReading(NamedTuple):
 
     name: str
     count: Number  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
+
+    def numbers(self) -> tuple[Number, ...]:
+        return self[1:]
 
     def fields(self) -> dict[str, Number]:
         return {"count": self.count}
@@ -102,6 +121,9 @@ class GaugeReading(NamedTuple):
 
     name: str
     value: object
+
+    def numbers(self) -> tuple[object, ...]:
+        return self[1:]
 
     def fields(self) -> dict[str, object]:
         return {"value": self.value}
@@ -117,14 +139,11 @@ class MeterReading(NamedTuple):
     m15_rate: float
     mean_rate: float
 
+    def numbers(self) -> tuple[Number, ...]:
+        return self[1:]
+
     def fields(self) -> dict[str, Number]:
-        return {
-            "count": self.count,
-            "m1_rate": self.m1_rate,
-            "m5_rate": self.m5_rate,
-            "m15_rate": self.m15_rate,
-            "mean_rate": self.mean_rate,
-        }
+        return _fields(self)
 
 
 class HistogramReading(NamedTuple):
@@ -140,8 +159,13 @@ class HistogramReading(NamedTuple):
     spread: Distribution | None
     refused: int = 0
 
+    def numbers(self) -> tuple[Number, ...]:
+        _, count, total, spread, refused = self
+        refusals = (refused,) if refused else ()
+        return (count, total, *refusals) if spread is None else (count, total, *spread.numbers(), *refusals)
+
     def fields(self) -> dict[str, Number]:
-        return {"count": self.count, "sum": self.sum, **_fields(self.spread), **_refused(self.refused)}
+        return _fields(self)
 
 
 class TimerReading(NamedTuple):
@@ -157,17 +181,15 @@ class TimerReading(NamedTuple):
     mean_rate: float
     refused: int = 0
 
+    def numbers(self) -> tuple[Number, ...]:
+        _, count, total, spread, *rates, refused = self
+        refusals = (refused,) if refused else ()
+        if spread is None:
+            return count, total, *rates, *refusals
+        return count, total, *spread.numbers(), *rates, *refusals
+
     def fields(self) -> dict[str, Number]:
-        return {
-            "count": self.count,
-            "sum": self.sum,
-            **_fields(self.spread),
-            "m1_rate": self.m1_rate,
-            "m5_rate": self.m5_rate,
-            "m15_rate": self.m15_rate,
-            "mean_rate": self.mean_rate,
-            **_refused(self.refused),
-        }
+        return _fields(self)
 
 
 class Unreadable(NamedTuple):
@@ -175,6 +197,9 @@ class Unreadable(NamedTuple):
 
     name: str
     error: Exception
+
+    def numbers(self) -> tuple[Number, ...]:
+        return ()
 
     def fields(self) -> dict[str, Number]:
         return {}
@@ -193,12 +218,22 @@ FIELDS: Mapping[type, tuple[str, ...]] = {
 """Every name that ``fields()`` may have, in its order, by the kind of reading."""
 
 
-def _fields(spread: Distribution | None) -> dict[str, Number]:
-    return {} if spread is None else spread.fields()
+def _shapes(fields: tuple[str, ...]) -> Mapping[int, tuple[str, ...]]:
+    """The fields without those that are not always there, by the number of those that are."""
+    shapes = {len(fields): fields}
+    for optional in (("refused",), _SPREAD, (*_SPREAD, "refused")):
+        shape = tuple(field for field in fields if field not in optional)
+        shapes[len(shape)] = shape
+    return shapes
 
 
-def _refused(count: int) -> dict[str, Number]:
-    return {"refused": count} if count else {}
+SHAPES: Mapping[type, Mapping[int, tuple[str, ...]]] = {kind: _shapes(fields) for kind, fields in FIELDS.items()}
+"""The names of a reading's ``numbers()``, by its kind and by how many they are."""
+
+
+def _fields(reading: MeterReading | HistogramReading | TimerReading) -> dict[str, Number]:
+    numbers = reading.numbers()
+    return dict(zip(SHAPES[type(reading)][len(numbers)], numbers, strict=True))
 
 
 Reading: TypeAlias = CounterReading | GaugeReading | MeterReading | HistogramReading | TimerReading | Unreadable

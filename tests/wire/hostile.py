@@ -22,7 +22,7 @@ from txmetrics.snapshot import (
     TimerReading,
     Unreadable,
 )
-from txmetrics.wire._dialects import DIALECTS
+from txmetrics.wire._dialects import DIALECTS, DIGITS, STATISTICS
 
 ALPHABET = frozenset(string.ascii_letters + string.digits + "_:%@#+-.")
 
@@ -226,6 +226,8 @@ def expected(reading: Reading, dialect: str, milliseconds: bool, prefix: str) ->
     lines = []
     for field, name in table.items():
         number = written(fields[field], 1000 if milliseconds and _is_duration(reading, field) else 1)
+        if number is not None and field in STATISTICS[dialect]:
+            number = float(f"{number:.{DIGITS}g}")
         if good and number is not None:
             lines.append((f"{prefix}{reading.name}{'.' if name else ''}{name}", number))
     return lines, len(table) - len(lines)

@@ -66,8 +66,8 @@ def test_it_says_what_the_lines_say(report: tuple[list[Reading], str, bool, str]
     assert refused_too == refused
     assert [(frame.points, frame.timestamp) for frame in frames] == [(chunk.points, chunk.timestamp) for chunk in lines]
     said = [line.split(b" ")[:2] for chunk in lines for line in chunk.data.splitlines()]
-    points = [(path.encode(), repr(value).encode()) for frame in frames for path, value in _parse(frame)]
-    assert points == [(path, value) for path, value in said]
+    points = [(path.encode(), value) for frame in frames for path, value in _parse(frame)]
+    assert points == [(path, ast.literal_eval(value.decode())) for path, value in said]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**308), 10**308))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txmetrics.snapshot import CounterReading
+from txmetrics.snapshot import CounterReading, make
 
 __all__ = ["Counter"]
 
@@ -22,4 +22,5 @@ class Counter:
         self.count -= n
 
     def read(self, name: str) -> CounterReading:
-        return CounterReading(name, self.count)
+        reading: CounterReading = make(CounterReading, (name, self.count))
+        return reading

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from txmetrics.snapshot import GaugeReading, Unreadable
+from txmetrics.snapshot import GaugeReading, Unreadable, make
 
 __all__ = ["Gauge"]
 
@@ -51,6 +51,8 @@ class Gauge:
     def read(self, name: str) -> GaugeReading | Unreadable:
         """The reading; a callable that raises makes it Unreadable and disturbs nobody else."""
         try:
-            return GaugeReading(name, self.value)
+            value = self._value if self._tell is None else self._tell()
+            reading: GaugeReading = make(GaugeReading, (name, value))
+            return reading
         except Exception as error:
             return Unreadable(name, error)

@@ -1,17 +1,20 @@
 """Histogram: how spread.
 
-A value is appended to a short list and nothing more; every FOLD values, or when somebody looks, the list is
-folded, in one batch, into the histogram's life and into the window of each reader.
+A value is appended to a short list and nothing more. Every FOLD values the list is folded, in one go, into what is
+recent; and when somebody looks, that goes into the histogram's life and into the windows of all other readers.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from math import isfinite
+from struct import pack
 from typing import Any
 from weakref import ref
 
-from txmetrics.metrics._accumulator import Accumulator, Batch, add_up
+from txmetrics.metrics._accumulator import Accumulator
+from txmetrics.metrics._batch import Batch
 from txmetrics.snapshot import Distribution, HistogramReading, TimerReading
 
 __all__ = ["FOLD", "Histogram", "Window"]
@@ -19,6 +22,7 @@ __all__ = ["FOLD", "Histogram", "Window"]
 FOLD = 256
 EXACT_IN_A_LIFE = 256
 EXACT_IN_A_WINDOW = 2048
+NOTHING = Accumulator(0)
 
 
 class Window:
@@ -27,21 +31,25 @@ class Window:
     The first look shows the histogram's whole life. A window that nobody holds any more costs nothing.
     """
 
-    __slots__ = ("__weakref__", "_accumulator", "histogram")
+    __slots__ = ("__weakref__", "_earlier", "histogram")
 
     def __init__(self, histogram: Histogram) -> None:
         self.histogram = histogram
-        self._accumulator: Accumulator | None = None  # until the first look, the histogram's life is all it needs
+        # What others have seen, and this one not; until the first look the histogram's life is all it needs.
+        self._earlier: Accumulator | None = None
 
     def take(self) -> Distribution | None:
         """What happened since the last ``take``, None if nothing did; the histogram itself keeps it."""
-        self.histogram._fold()
-        if self._accumulator is None:
-            self._accumulator = Accumulator(EXACT_IN_A_WINDOW)
-            return self.histogram.distribution
-        spread = self._accumulator.distribution()
+        histogram, earlier = self.histogram, self._earlier
+        if earlier is not None and not earlier.count:
+            return histogram._pass_on(self)
+        histogram.settle()
+        if earlier is None:
+            self._earlier = Accumulator(EXACT_IN_A_WINDOW)
+            return histogram.distribution
+        spread = earlier.distribution()
         # Emptied, not replaced: thousands of new objects a report are work for the garbage collector.
-        self._accumulator.clear()
+        earlier.clear()
         return spread
 
 
@@ -53,52 +61,68 @@ class Histogram:
     NaN and infinities are refused and counted in ``refused``.
     """
 
-    __slots__ = ("_count", "_life", "_pending", "_refused", "_sum", "_windows")
+    __slots__ = ("_beyond", "_life", "_pending", "_recent", "_refused", "_windows")
 
     def __init__(self) -> None:
         self._pending: list[float] = []
-        self._life = Accumulator(EXACT_IN_A_LIFE)
+        # These are made when they are needed: an idle histogram is small.
+        self._recent: array[float] | None = None  # what was folded since somebody looked, as it is
+        self._beyond: Accumulator | None = None  # or in here, as soon as it was too much
+        self._life: Accumulator | None = None  # and all before
         self._windows: tuple[ref[Window], ...] = ()
-        self._count = 0
-        self._sum: tuple[float, ...] = (0.0,)
         self._refused = 0
 
     def add(self, value: float) -> None:
         """Take ``value`` in. Raises TypeError for what is no number; NaN and infinities are counted only."""
-        if type(value) is not float or value - value != 0:  # of all floats, NaN and the infinities alone
+        if type(value) is not float:
             number = _double(value)
             if number is None:
                 self._refused += 1
                 return
             value = number
-        pending = self._pending
-        pending.append(value)
-        if len(pending) >= FOLD:
-            self._fold()
+        self._pending.append(value)
+        if len(self._pending) >= FOLD:
+            self.fold()
 
     def inlet(self) -> Callable[[float], None]:
         """The fastest way in, for whoever adds several values to several metrics at a time: takes one, unchecked.
 
-        It must be a finite float. After at most FOLD of them ``settle`` has to be called; and a timer's ``advance``
-        before the first that comes after its ``due``.
+        It must be a float, and after at most FOLD of them ``fold`` has to be called.
         """
         return self._pending.append
 
+    def fold(self) -> None:
+        """Fold what was taken in, and that changes nothing that is told. Never raises."""
+        values = self._pending.copy()
+        self._pending.clear()
+        recent = self._recent
+        if recent is None:
+            recent = self._recent = array("d")
+        if self._beyond is None:
+            recent.frombytes(pack(f"{len(values)}d", *values))
+            if len(recent) <= EXACT_IN_A_WINDOW:
+                return
+            values = recent.tolist()
+            del recent[:]
+            self._beyond = Accumulator(0)
+        batch = self._batch(values) if values else None
+        if batch is not None:
+            self._beyond.extend(batch)
+
     def settle(self) -> None:
-        """Fold what was taken in. Never raises, and changes nothing that is told."""
-        self._fold()
+        """Let all that was taken in be part of the histogram's life, and of what each reader sees next."""
+        self._pass_on()
 
     def merge(self, other: Histogram) -> None:
         """Take in everything that ``other``, which keeps it, has seen. Raises ValueError for the histogram itself."""
         if other is self:
             raise ValueError("a histogram cannot be merged with itself")
-        other._fold()
-        self._fold()
-        self._count += other._count
+        other.settle()
         self._refused += other._refused
-        self._sum = add_up(self._sum, other._sum)
-        for accumulator in self._accumulators():
-            accumulator.merge(other._life)
+        if other._life is not None:
+            self.settle()
+            for accumulator in self._others(None):
+                accumulator.merge(other._life)
 
     def window(self) -> Window:
         """A view for one more reader; see Window."""
@@ -108,23 +132,25 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        return self._count + len(self._pending)
+        self.settle()
+        return (self._life or NOTHING).count
 
     @property
     def sum(self) -> float:
-        self._fold()
-        return self._sum[0]
+        self.settle()
+        return (self._life or NOTHING).sum
 
     @property
     def refused(self) -> int:
         """How many NaNs, infinities and numbers too large for a double were not taken in."""
+        self.settle()
         return self._refused
 
     @property
     def distribution(self) -> Distribution | None:
         """The spread of everything since the histogram was made, None without values."""
-        self._fold()
-        return self._life.distribution()
+        self.settle()
+        return (self._life or NOTHING).distribution()
 
     @property
     def min(self) -> float | None:
@@ -148,34 +174,68 @@ class Histogram:
 
     def read(self, name: str, window: Window | None = None) -> HistogramReading | TimerReading:
         """The reading: of the histogram's life, or what happened since ``window`` was last taken."""
-        return HistogramReading(name, self.count, self.sum, self._spread(window), self.refused)
-
-    def _spread(self, window: Window | None) -> Distribution | None:
-        return self.distribution if window is None else window.take()
+        spread = self.distribution if window is None else window.take()
+        life = self._life or NOTHING
+        return HistogramReading(name, life.count, life.sum, spread, self._refused)
 
     def _tell(self, what: Callable[[Distribution], float]) -> float | None:
         spread = self.distribution
         return None if spread is None else what(spread)
 
-    def _accumulators(self) -> list[Accumulator]:
-        """The life's and those of the windows in use; windows that their readers gave up are forgotten."""
-        windows = self._living()
-        if len(windows) < len(self._windows):
-            self._windows = tuple(map(ref, windows))
-        return [self._life, *(window._accumulator for window in windows if window._accumulator is not None)]
-
     def _living(self) -> list[Window]:
         return [window for reference in self._windows if (window := reference()) is not None]
 
-    def _fold(self) -> None:
-        if not self._pending:
-            return
-        batch = Batch(self._pending.copy())
-        self._pending.clear()
-        self._count += len(batch.values)
-        self._sum = add_up(self._sum, batch.total)
-        for accumulator in self._accumulators():
+    def _pass_on(self, taker: Window | None = None) -> Distribution | None:
+        """Give what is recent to life and to all windows but the ``taker``, which is told how it was spread."""
+        if self._beyond is not None:
+            return self._pass_beyond_on(taker)
+        values = self._pending.copy()
+        self._pending.clear()  # not replaced: the inlets lead into this list
+        if self._recent:
+            values += self._recent
+            del self._recent[:]
+        if not values:
+            return None
+        values.sort()
+        batch = self._batch(values, ascending=True)
+        if batch is None:
+            return None
+        for accumulator in self._others(taker):
             accumulator.extend(batch)
+        return None if taker is None else batch.distribution()
+
+    def _pass_beyond_on(self, taker: Window | None) -> Distribution | None:
+        self.fold()
+        beyond, self._beyond = self._beyond, None
+        if beyond is None:
+            return None
+        for accumulator in self._others(taker):
+            accumulator.merge(beyond)
+        return None if taker is None else beyond.distribution()
+
+    def _others(self, taker: Window | None) -> list[Accumulator]:
+        """The life's and those of all windows in use but the ``taker``; those given up are forgotten."""
+        if self._life is None:
+            self._life = Accumulator(EXACT_IN_A_LIFE)
+        others, living = [self._life], 0
+        for reference in self._windows:
+            window = reference()
+            if window is not None:
+                living += 1
+                if window is not taker and window._earlier is not None:
+                    others.append(window._earlier)
+        if living < len(self._windows):
+            self._windows = tuple(map(ref, self._living()))
+        return others
+
+    def _batch(self, values: list[float], ascending: bool = False) -> Batch | None:
+        """The finite ones of ``values``, of which there is at least one; the others are refused. None for none."""
+        batch = Batch(values, ascending=ascending)
+        if isfinite(batch.parts[0]) or all(map(isfinite, values)):
+            return batch
+        finite = sorted(filter(isfinite, values))  # among others in between no order is to be trusted
+        self._refused += len(values) - len(finite)
+        return Batch(finite, ascending=True) if finite else None
 
 
 def _double(value: Any) -> float | None:

@@ -2,71 +2,61 @@
 
 The moving averages are Dropwizard's (``ExponentialMovingAverages``): one tick every 5 s, in phase with the
 meter's creation. The first tick sets a rate to count / 5; each later one adds alpha * (count / 5 - rate), with
-alpha = 1 - exp(-5 / 60 / minutes). Ticks run late, at the next event or reading, and then as many as are due;
-after 9,231 missed ones no count, however large, leaves an average above 0.0001, and all are set to 0.
+alpha = 1 - exp(-5 / 60 / minutes). Ticks run late, when somebody reads, for an event has no time to look at a clock.
+So of the events between two readings it is not known in which of the ticks they happened: each gets an equal share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import exp
 
 from txmetrics.clock import SYSTEM, Clock
-from txmetrics.snapshot import MeterReading
+from txmetrics.snapshot import MeterReading, make
 
 __all__ = ["Meter", "MovingAverages"]
 
 TICK = 5.0
-FORGOTTEN = 9231
-ALPHAS = tuple(1 - exp(-TICK / 60 / minutes) for minutes in (1, 5, 15))
+
+
+@lru_cache(maxsize=64)
+def _weights(ticks: int) -> tuple[float, float, float]:
+    """How much of an average so many ticks with the same share of the events replace."""
+    m1, m5, m15 = (1 - exp(-TICK * ticks / 60 / minutes) for minutes in (1, 5, 15))
+    return m1, m5, m15
 
 
 class MovingAverages:
-    """The three averages of an event count that somebody else keeps.
+    """The three averages of an event count that somebody else keeps."""
 
-    Whoever counts calls ``advance(now, count)`` when ``now`` has passed ``due`` and before the count grows.
-    """
-
-    __slots__ = ("_counted", "_rates", "_start", "_ticks", "due")
+    __slots__ = ("_counted", "_due", "_rates", "_start")
 
     def __init__(self, now: float) -> None:
         self._start = now
-        self._ticks = 0
+        self._due = now + TICK
         self._counted = 0
-        self._rates: tuple[float, ...] | None = None
-        self.due = now + TICK
-
-    def advance(self, now: float, count: int) -> None:
-        """Run the ticks that are due at ``now``; all events not yet ticked belong to the first of them."""
-        ticks = int((now - self._start) // TICK)
-        missed = ticks - self._ticks
-        if missed < 1:  # `due` and `ticks` may differ by a rounding: at the next event, then
-            return
-        self._ticks = ticks
-        self.due = self._start + (ticks + 1) * TICK
-        if missed >= FORGOTTEN:
-            self._rates = self._rates and (0.0, 0.0, 0.0)  # the first tick of all is still to come if it was
-        else:
-            self._tick((count - self._counted) / TICK)
-            for _ in range(missed - 1):
-                self._tick(0.0)
-        self._counted = count
-
-    def _tick(self, instant: float) -> None:
-        if self._rates is None:
-            self._rates = (instant, instant, instant)
-        else:
-            self._rates = tuple(
-                rate + alpha * (instant - rate) for rate, alpha in zip(self._rates, ALPHAS, strict=True)
-            )
+        self._rates: tuple[float, float, float] | None = None
 
     def rates(self, now: float, count: int) -> tuple[float, float, float, float]:
         """One, five and fifteen minutes' average and the mean since the start, in events a second."""
-        if now > self.due:
-            self.advance(now, count)
+        if now > self._due:
+            self._advance(now, count)
         m1, m5, m15 = self._rates or (0.0, 0.0, 0.0)
         age = now - self._start
         return m1, m5, m15, count / age if count and age > 0 else 0.0
+
+    def _advance(self, now: float, count: int) -> None:
+        """Run the ticks that are due at ``now``; all events not yet counted belong to them."""
+        ticks = int((now - self._due) // TICK) + 1
+        self._due += ticks * TICK
+        instant = (count - self._counted) / (ticks * TICK)
+        self._counted = count
+        if self._rates is None:
+            self._rates = instant, instant, instant
+        else:
+            (m1, m5, m15), (w1, w5, w15) = self._rates, _weights(ticks)
+            self._rates = m1 + w1 * (instant - m1), m5 + w5 * (instant - m5), m15 + w15 * (instant - m15)
 
 
 class Meter:
@@ -81,9 +71,6 @@ class Meter:
 
     def mark(self, n: int = 1) -> None:
         """``n`` events happened."""
-        now = self._now()
-        if now > self._averages.due:
-            self._averages.advance(now, self.count)
         self.count += n
 
     @property
@@ -104,4 +91,6 @@ class Meter:
         return self.read("").mean_rate
 
     def read(self, name: str) -> MeterReading:
-        return MeterReading(name, self.count, *self._averages.rates(self._now(), self.count))
+        rates = self._averages.rates(self._now(), self.count)
+        reading: MeterReading = make(MeterReading, (name, self.count, *rates))
+        return reading

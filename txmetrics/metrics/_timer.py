@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from txmetrics.clock import SYSTEM, Clock
-from txmetrics.metrics._histogram import FOLD, Histogram, Window
+from txmetrics.metrics._histogram import NOTHING, Histogram, Window
 from txmetrics.metrics._meter import MovingAverages
-from txmetrics.snapshot import TimerReading
+from txmetrics.snapshot import TimerReading, make
 
 __all__ = ["Timer"]
-
-ALMOST = FOLD - 1
 
 
 class Timer(Histogram):
@@ -20,62 +18,48 @@ class Timer(Histogram):
     ``now()`` is the clock that durations are measured with, in seconds from anywhere.
     """
 
-    __slots__ = ("_averages", "now")
+    __slots__ = ("_averages", "_idle", "now")
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         super().__init__()
         self.now: Callable[[], float] = clock.tick
         self._averages = MovingAverages(self.now())
+        self._idle: Timing | None = None
 
-    def add(self, seconds: float) -> None:
-        """Something took ``seconds``. Raises and refuses as Histogram.add does."""
-        now = self.now()
-        if now > self._averages.due:
-            self._averages.advance(now, self.count)
-        pending = self._pending
-        if type(seconds) is float and seconds - seconds == 0 and len(pending) < ALMOST:
-            pending.append(seconds)  # what Histogram.add would come to: most calls, at half the price
-        else:
-            Histogram.add(self, seconds)
-
-    @property
-    def due(self) -> float:
-        """The tick of the clock after which the rates are to be advanced."""
-        return self._averages.due
-
-    def advance(self, now: float) -> None:
-        """For the rates, what was taken in so far happened before ``now``, and what comes happens then."""
-        if now > self._averages.due:
-            self._averages.advance(now, self.count)
-
-    def merge(self, other: Histogram) -> None:
-        """As a histogram does; for the rates, the events of ``other`` happen now."""
-        self.advance(self.now())
-        super().merge(other)
-
-    def time(self) -> _Timing:
+    def time(self) -> Timing:
         """``with timer.time(): ...`` adds how long the block took, also when it raises.
 
-        Each call makes a measurement of its own, so blocks may nest and coroutines may interleave.
+        Each block has a measurement of its own, so blocks may nest and coroutines may interleave.
         """
-        return _Timing(self)
+        timing = self._idle
+        if timing is None:
+            return Timing(self)
+        self._idle = None
+        return timing
 
     def read(self, name: str, window: Window | None = None) -> TimerReading:
-        spread = self._spread(window)
-        rates = self._averages.rates(self.now(), self.count)
-        return TimerReading(name, self.count, self.sum, spread, *rates, self.refused)
+        spread = self.distribution if window is None else window.take()
+        life = self._life or NOTHING
+        rates = self._averages.rates(self.now(), life.count)
+        numbers = name, life.count, life.sum, spread, *rates, self._refused
+        reading: TimerReading = make(TimerReading, numbers)
+        return reading
 
 
-class _Timing:
-    """One run of a ``with`` block."""
+class Timing:
+    """A ``with`` block's measurement; the timer keeps one that is over, for the next block."""
 
-    __slots__ = ("_start", "_timer")
+    __slots__ = ("_add", "_now", "_start", "_timer")
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
+        self._add = timer.add
+        self._now = timer.now
 
     def __enter__(self) -> None:
-        self._start = self._timer.now()
+        self._start = self._now()
 
-    def __exit__(self, *raised: object) -> None:
-        self._timer.add(self._timer.now() - self._start)
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        seconds = self._now() - self._start
+        self._timer._idle = self
+        self._add(seconds)

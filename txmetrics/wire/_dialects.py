@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from txmetrics.snapshot import FIELDS, CounterReading, GaugeReading, HistogramReading, MeterReading, TimerReading
 
-__all__ = ["DIALECTS", "Dialect"]
+__all__ = ["DIALECTS", "DIGITS", "STATISTICS", "Dialect"]
 
 Dialect: TypeAlias = Mapping[type, Mapping[str, str]]
 """Kind of reading -> field -> the name it is written under; "" is the metric's bare name."""
@@ -51,3 +51,12 @@ PYFORMANCE: Dialect = {
 }
 
 DIALECTS: Mapping[str, Dialect] = {"dropwizard": DROPWIZARD, "pyformance": PYFORMANCE}
+
+STATISTICS: Mapping[str, frozenset[str]] = {
+    "dropwizard": frozenset(TimerReading._fields[4:-1]) | frozenset(FIELDS[HistogramReading][2:-1]),
+    "pyformance": frozenset(),
+}
+"""The fields of a dialect that are worked out, not counted, set or added up: they have DIGITS significant digits."""
+
+DIGITS = 14
+"""The shortest decimal that is exactly a certain double takes twice as long to find."""

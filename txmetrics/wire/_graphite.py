@@ -1,24 +1,23 @@
 """Graphite plaintext: ``name value timestamp`` and a newline, in chunks of whole lines.
 
-Nothing that a name or a value holds can break a line or add one, and no name is written that ``names.check`` would
-refuse. Lines are built as if all names were of the right characters, and each chunk is then checked as a whole, on
-the very bytes that will be sent: only the alphabet of a line, two spaces and one newline a line. Where that fails, the
-readings that spoil it are found, left out and counted.
+Nothing that a name or a value holds can break a line or add one: a name is written only if ``names.check`` lets it
+pass (and is remembered then, for the next report), and a value is a number that we have written.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Mapping
+from math import isfinite
 from sys import float_info
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from zope.interface import implementer
 
 from txmetrics import names
 from txmetrics.interfaces import Chunk, IEncoder, IWire
-from txmetrics.snapshot import Reading, TimerReading
-from txmetrics.wire._dialects import DIALECTS, Dialect
+from txmetrics.snapshot import SHAPES, Reading, TimerReading
+from txmetrics.wire._dialects import DIALECTS, DIGITS, STATISTICS, Dialect
 
 __all__ = ["Graphite"]
 
@@ -28,14 +27,43 @@ SIZE = 65_536
 
 UNITS = {"seconds": 1, "milliseconds": 1000}
 
-_ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.:%@#+- \n"
 _LARGEST = float_info.max
+_ORDINARY = 1e300
 _DURATIONS = frozenset({"sum", "max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999"})
+_PLAIN = frozenset({int, float})
 
-_Table: TypeAlias = tuple[tuple[str, str, int], ...]
-"""(field, what stands between the metric's name and the value, factor) for each line of one kind."""
+VERBATIM = "%r"
+
+KNOWN = 250_000
+"""So many names are remembered."""
 
 T = TypeVar("T")
+
+
+class _Line(NamedTuple):
+    """One line of a reading."""
+
+    place: int
+    """Of the value, among the reading's numbers."""
+    between: str
+    """What stands between the metric's name and the value."""
+    factor: int
+    form: str
+    """How the value is written, by ``%``."""
+
+
+class _Shape(NamedTuple):
+    """The lines of all readings of one kind that have the same fields."""
+
+    lines: tuple[_Line, ...]
+    pieces: list[str]
+    """What stands around the metric's name: joined by it they are all lines, to be filled with the values by ``%``."""
+    as_read: bool
+    """Whether the values are just the numbers."""
+
+
+_Shapes: TypeAlias = Mapping[type, Mapping[int, _Shape]]
+"""By the kind of reading, and by how many numbers it has."""
 
 
 @implementer(IWire)
@@ -44,16 +72,22 @@ class Graphite:
 
     ``prefix`` stands before every name, with a dot between. ``dialect`` is "dropwizard" or "pyformance".
     ``durations`` is "seconds" or "milliseconds": the unit of a timer's fields; its rates are per second always.
-    Numbers have the full precision of a double. Raises ValueError for an argument that is none of these.
+    Raises ValueError for an argument that is none of these.
+
+    What was counted, set or added up is written with the full precision of a double, and so is all in pyformance's
+    dialect; the statistics in Dropwizard's have 14 significant digits.
     """
 
     def __init__(self, prefix: str = "", dialect: str = "dropwizard", durations: str = "seconds") -> None:
         self._prefix = f"{names.check(prefix, 'prefix')}." if prefix else ""
         unit = _one_of(durations, UNITS, "durations")
-        self._tables = _tables(_one_of(dialect, DIALECTS, "dialect"), unit)
+        self._shapes = _shapes(_one_of(dialect, DIALECTS, "dialect"), STATISTICS[dialect], unit)
+        self._known: set[str] = set()
 
     def encoder(self, timestamp: int) -> IEncoder:
-        return _Lines(self._prefix, self._tables, int(timestamp))
+        if len(self._known) > KNOWN:
+            self._known.clear()
+        return _Lines(self._prefix, self._shapes, self._known, int(timestamp))
 
 
 def _one_of(word: str, choices: Mapping[str, T], what: str) -> T:
@@ -63,81 +97,136 @@ def _one_of(word: str, choices: Mapping[str, T], what: str) -> T:
         raise ValueError(f"{what} {word!r} is unknown; choose one of {', '.join(choices)}") from None
 
 
-def _tables(dialect: Dialect, unit: int) -> dict[type, _Table]:
+def _shapes(dialect: Dialect, rounded: frozenset[str], unit: int) -> _Shapes:
     return {
-        kind: tuple(
-            (
-                field,
-                f".{name} " if name else " ",
-                unit if kind is TimerReading and field in _DURATIONS else 1,
-            )
-            for field, name in fields.items()
-        )
-        for kind, fields in dialect.items()
+        kind: {size: _shape(kind, fields, names_, rounded, unit) for size, fields in SHAPES[kind].items()}
+        for kind, names_ in dialect.items()
     }
+
+
+def _shape(
+    kind: type, fields: tuple[str, ...], names_: Mapping[str, str], rounded: frozenset[str], unit: int
+) -> _Shape:
+    lines = tuple(
+        _Line(
+            fields.index(field),
+            f".{name} " if name else " ",
+            unit if kind is TimerReading and field in _DURATIONS else 1,
+            f"%.{DIGITS}g" if field in rounded else VERBATIM,
+        )
+        for field, name in names_.items()
+        if field in fields
+    )
+    pieces = ["", *(f"{line.between}{line.form}" for line in lines)]
+    as_read = [(line.place, line.factor) for line in lines] == [(place, 1) for place in range(len(fields))]
+    return _Shape(lines, pieces, as_read)
 
 
 @implementer(IEncoder)
 class _Lines:
     """One report as lines."""
 
-    def __init__(self, prefix: str, tables: Mapping[type, _Table], timestamp: int) -> None:
+    def __init__(self, prefix: str, shapes: _Shapes, known: set[str], timestamp: int) -> None:
         self.refused: Tally[str] = Tally()
         self._prefix = prefix
-        self._tables = tables
+        self._known = known
         self._timestamp = timestamp
         self._end = f" {timestamp}\n"
+        self._shapes = {
+            kind: {size: shape._replace(pieces=self._ended(shape.pieces)) for size, shape in sizes.items()}
+            for kind, sizes in shapes.items()
+        }
+        self._between = {
+            kind: sizes[1].lines[0].between for kind, sizes in shapes.items() if len(sizes) == 1 and 1 in sizes
+        }
         self._clear()
 
     def add(self, reading: Reading) -> Chunk | None:
-        block, lines = self._block(reading)
+        between = self._between.get(type(reading))
+        if between is None:
+            block, lines = self._block(reading)
+        else:
+            block, lines = self._line(reading, between)
         if not lines:
             return None
         full = self._lines >= LINES or self._size + len(block) > SIZE
         chunk = self.finish() if full else None
-        self._blocks.append((block, lines))
+        self._blocks.append(block)
         self._lines += lines
         self._size += len(block)
         return chunk
 
     def finish(self) -> Chunk | None:
-        blocks, lines = self._blocks, self._lines
+        data, lines = "".join(self._blocks).encode("ascii"), self._lines
         self._clear()
-        data = _bytes(blocks)
-        if not _whole(data, lines):
-            good = [(block, n) for block, n in blocks if _whole(_bytes([(block, n)]), n)]
-            data, kept = _bytes(good), sum(n for _, n in good)
-            self.refused["name"] += lines - kept
-            lines = kept
         return Chunk(data, lines, self._timestamp) if lines else None
 
     def _clear(self) -> None:
-        self._blocks: list[tuple[str, int]] = []
+        self._blocks: list[str] = []
         self._lines = self._size = 0
+
+    def _ended(self, pieces: list[str]) -> list[str]:
+        first, *others = pieces
+        return [first, *(piece + self._end for piece in others)]
+
+    def _line(self, reading: Any, between: str) -> tuple[str, int]:
+        """The same as ``_block``, for a reading of one number."""
+        name, number = reading
+        if type(number) in _PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str and name in self._known:
+            return f"{self._prefix}{name}{between}{number!r}{self._end}", 1
+        return self._block(reading)
 
     def _block(self, reading: Reading) -> tuple[str, int]:
         """The lines of one reading, and how many they are."""
-        table = self._tables.get(type(reading))
-        if table is None:
+        sizes = self._shapes.get(type(reading))
+        if sizes is None:
             self.refused["unreadable"] += 1
             return "", 0
-        name, fields, end = reading.name, reading.fields(), self._end
-        if type(name) is not str or ".." in f".{name}." or (len(name) > names.MAX_PART and not _fits(name)):
-            self.refused["name"] += sum(field in fields for field, _, _ in table)
+        name: str = reading[0]
+        numbers: tuple[Any, ...] = reading.numbers()
+        lines, pieces, as_read = sizes[len(numbers)]
+        if not (type(name) is str and name in self._known) and not self._get_to_know(name):
+            self.refused["name"] += len(lines)
             return "", 0
         name = self._prefix + name
-        lines = []
-        for field, between, factor in table:
-            if field in fields:
-                number = _number(fields[field], factor)
-                if number is None:
-                    self.refused["value"] += 1
-                else:
-                    lines.append(f"{name}{between}{number}{end}")
-        return "".join(lines), len(lines)
+        if _finite(numbers) and "%" not in name:
+            values = numbers if as_read else tuple([numbers[place] * factor for place, _, factor, _ in lines])
+            if as_read or _finite(values):
+                return name.join(pieces) % values, len(lines)
+        return self._line_by_line(name, numbers, lines)
+
+    def _get_to_know(self, name: object) -> bool:
+        """Whether a line can carry the name, which is remembered then."""
+        if type(name) is not str:
+            return False
+        try:
+            names.check(name)
+        except ValueError:
+            return False
+        self._known.add(name)
+        return True
+
+    def _line_by_line(self, name: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> tuple[str, int]:
+        block, count = "", 0
+        for place, between, factor, form in lines:
+            number = _number(numbers[place], factor, form)
+            if number is None:
+                self.refused["value"] += 1
+            else:
+                block += f"{name}{between}{number}{self._end}"
+                count += 1
+        return block, count
 
 
-def _number(value: object, factor: int) -> str | None:
+def _finite(values: tuple[Any, ...]) -> bool:
+    """Whether all are just floats and integers, as nearly always, and such as a double can hold."""
+    try:
+        return _PLAIN.issuperset(map(type, values)) and isfinite(sum(values))  # which NaN and infinities spoil
+    except OverflowError:  # an integer
+        return False
+
+
+def _number(value: object, factor: int, form: str) -> str | None:
     """``value`` times ``factor`` in decimal, None unless that is a finite number that a double can hold."""
     number: Any = value
     kind = type(value)  # not __class__, about which a mock lies
@@ -149,18 +238,6 @@ def _number(value: object, factor: int) -> str | None:
         except Exception:  # whatever somebody else's number may raise
             return None
     number *= factor
-    return repr(number) if -_LARGEST <= number <= _LARGEST else None
-
-
-def _bytes(blocks: list[tuple[str, int]]) -> bytes:
-    return "".join([block for block, _ in blocks]).encode("ascii", "replace")
-
-
-def _fits(name: str) -> bool:
-    """Whether ``name`` is short enough, as a whole and between its dots."""
-    return len(name) <= names.MAX_PATH and max(map(len, name.split("."))) <= names.MAX_PART
-
-
-def _whole(data: bytes, lines: int) -> bool:
-    """Whether ``data`` is exactly ``lines`` lines of three parts, in the alphabet of a line."""
-    return data.count(b"\n") == lines and data.count(b" ") == 2 * lines and not data.translate(None, _ALPHABET)
+    if not -_LARGEST <= number <= _LARGEST:
+        return None
+    return repr(number) if form == VERBATIM else form % number

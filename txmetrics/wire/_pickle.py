@@ -2,7 +2,7 @@
 
 A frame is a chunk of the plaintext wire in another form, so both wires have the same fields, the same refusals and
 the same bounds: a chunk's lines make a frame of at most 100,000 bytes, and carbon hangs up on one of over 1,048,576.
-A value is the very number that was read, since ``repr`` gives a float its full precision. Nothing here reads a pickle.
+A value is the number that stands in the line. Nothing here reads a pickle.
 """
 
 from __future__ import annotations

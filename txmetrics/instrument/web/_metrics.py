@@ -7,7 +7,7 @@ from typing import Protocol
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
 from txmetrics.instrument.web._route import node
-from txmetrics.metrics import FOLD, Counter, Histogram, Timer
+from txmetrics.metrics import FOLD, Counter, Histogram
 from txmetrics.registry import Scope
 
 __all__ = ["SiteMetrics"]
@@ -47,32 +47,28 @@ class End(Protocol):
 class _Together:
     """Timers and histograms that get a value each at the end of a request, by their inlets; settled together."""
 
-    __slots__ = ("_due", "_metrics", "_timers", "_unsettled")
+    __slots__ = ("_metrics", "_pending")
 
     def __init__(self, *metrics: Histogram) -> None:
         self._metrics = metrics
-        self._timers = tuple(each for each in metrics if isinstance(each, Timer))
-        self._due = min(each.due for each in self._timers)
-        self._unsettled = 0
+        self._pending = 0
 
-    def _advance(self, now: float) -> None:
-        for timer in self._timers:
-            timer.advance(now)
-        self._due = min(each.due for each in self._timers)
-
-    def _settle(self) -> None:
-        self._unsettled = 0
-        for metric in self._metrics:
-            metric.settle()
+    def fold_in_time(self) -> None:
+        """Each of them may have got a value."""
+        self._pending += 1
+        if self._pending == FOLD:
+            self._pending = 0
+            for metric in self._metrics:
+                metric.fold()
 
 
 class RouteMetrics(_Together):
     """The metrics of one route."""
 
     __slots__ = (
-        "_add_bytes",
-        "_add_seconds",
         "aborted",
+        "add_bytes",
+        "add_seconds",
         "codes",
         "errors",
         "long_lived",
@@ -90,29 +86,10 @@ class RouteMetrics(_Together):
         self.errors: Family[Counter] = Family(scope.scope("errors").counter, ERRORS)
         self.codes: Family[Counter] | None = Family(scope.scope("codes").counter, CODES) if exact_codes else None
         super().__init__(requests, response_bytes)
-        self._add_seconds = requests.inlet()
-        self._add_bytes = response_bytes.inlet()
+        self.add_seconds = requests.inlet()
+        self.add_bytes = response_bytes.inlet()
 
-    def record(self, end: End, care: Care) -> None:
-        """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
-        seconds = end.seconds
-        if seconds is not None:
-            if end.begun + seconds > self._due:
-                self._advance(end.begun + seconds)
-            if not end.long_lived:
-                self._add_seconds(seconds)
-            self._add_bytes(float(end.sent))
-            self._unsettled += 1
-            if self._unsettled == FOLD:
-                self._settle()
-        if end.status is not None:
-            counter = self.statuses.get(end.status // 100)
-            if counter is not None:
-                counter.count += 1
-        if end.special or self.codes is not None:
-            self._record_special(end, care)
-
-    def _record_special(self, end: End, care: Care) -> None:
+    def record_special(self, end: End, care: Care) -> None:
         if end.long_lived:
             care.attempt(self.long_lived.inc)
         if end.received:
@@ -149,28 +126,32 @@ class SiteMetrics(_Together):
         self._add_first_byte = self.first_byte.inlet()
         self._add_blocking = self.blocking.inlet()
 
-    def record(self, end: End, care: Care) -> None:
+    def record(self, end: End, route: str | bytes, care: Care) -> None:
         """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
-        seconds = end.seconds
+        of_route = self.routes[route]
+        seconds, status = end.seconds, end.status
         if seconds is not None:
-            if end.begun + seconds > self._due:
-                self._advance(end.begun + seconds)
             if not end.long_lived:
                 self._add_seconds(seconds)
+                of_route.add_seconds(seconds)
             if end.first_byte is not None:
                 self._add_first_byte(end.first_byte)
             if not end.released:
                 self._add_blocking(seconds)
-            self._unsettled += 1
-            if self._unsettled == FOLD:
-                self._settle()
+            of_route.add_bytes(float(end.sent))
+            self.fold_in_time()
+            of_route.fold_in_time()
         self.bytes_sent.count += end.sent
-        if end.status is not None:
-            counter = self.statuses.get(end.status // 100)
-            if counter is not None:
-                counter.count += 1
+        if status is not None:
+            family = status // 100
+            if family in self.statuses:
+                self.statuses[family].count += 1
+                of_route.statuses[family].count += 1
         if end.special:
             self._record_special(end, care)
+            of_route.record_special(end, care)
+        elif of_route.codes is not None:
+            of_route.record_special(end, care)
 
     def _record_special(self, end: End, care: Care) -> None:
         if end.long_lived and end.seconds is not None:

@@ -221,12 +221,11 @@ class Observation(Trace):
         self.sent = request.sentLength
         if self.status is None or self.received or self.error is not None or self.long_lived:
             self.special = True
-        observer.metrics.record(self, care)
         if self.name is None and observer.route is None:
             key: str | bytes = self.route(request, self._method)
         else:
             key = self._named_route(request)
-        observer.metrics.routes[key].record(self, care)
+        observer.metrics.record(self, key, care)
         if seconds is not None and not self.long_lived:
             slowest = observer.slowest
             if seconds > slowest.floor or self.begun + seconds >= slowest.until:
