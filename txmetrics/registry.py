@@ -91,8 +91,10 @@ class MetricsRegistry:
 
     def collect(self) -> Iterator[Reading]:
         """The same as ``snapshot``, each metric read when its turn comes, at no cost until then."""
-        for name, metric in self._walk():
-            yield metric.read(name)
+        there = self._metrics.get
+        for name, metric in zip(*self._in_order(), strict=True):
+            if there(name) is metric:
+                yield metric.read(name)
 
     def reader(self) -> Reader:
         """A new visitor, whose readings tell what happened since its own last visit."""
@@ -101,17 +103,15 @@ class MetricsRegistry:
     def __len__(self) -> int:
         return len(self._metrics)
 
-    def _walk(self) -> Iterator[tuple[str, Metric]]:
-        """Names and metrics; metrics may come and go meanwhile.
+    def _in_order(self) -> tuple[list[str], list[Metric]]:
+        """Names and metrics, to be gone through together; metrics may come and go meanwhile.
 
-        One that is unregistered and made anew meanwhile is not told: as all that are told were there at one time, no
-        two of them can have a line in common.
+        One that is not there any more must be left out, and also one that was unregistered and made anew: as all that
+        are told were there at one time, no two of them can have a line in common.
         """
         if self._order is None:
             self._order = list(self._metrics), list(self._metrics.values())
-        for name, metric in zip(*self._order, strict=True):
-            if self._metrics.get(name) is metric:
-                yield name, metric
+        return self._order
 
     def _find(self, name: str) -> Metric:
         try:
@@ -181,8 +181,10 @@ class Reader:
 
     def collect(self) -> Iterator[Reading]:
         """Every metric's reading, each taken when its turn comes."""
-        windows, seen = self._windows, 0
-        for name, metric in self._registry._walk():
+        there, windows, seen = self._registry._metrics.get, self._windows, 0
+        for name, metric in zip(*self._registry._in_order(), strict=True):
+            if there(name) is not metric:
+                continue
             if isinstance(metric, Histogram):
                 seen += 1
                 window = windows.get(name)
@@ -192,8 +194,7 @@ class Reader:
             else:
                 yield metric.read(name)
         if seen < len(windows):
-            metrics = self._registry._metrics
-            self._windows = {name: window for name, window in windows.items() if metrics.get(name) is window.histogram}
+            self._windows = {name: window for name, window in windows.items() if there(name) is window.histogram}
 
 
 class Scope:

@@ -21,9 +21,8 @@ from txmetrics.wire._dialects import DIALECTS, DIGITS, STATISTICS, Dialect
 
 __all__ = ["Graphite"]
 
-LINES = 500
-SIZE = 65_536
-"""A chunk has at most so many lines (and one reading's more) and at most so many bytes."""
+FULL = 20_000
+"""A chunk of so many bytes is full. The reading that fills it may, with the longest names there are, be 38,000 long."""
 
 UNITS = {"seconds": 1, "milliseconds": 1000}
 
@@ -142,57 +141,48 @@ class _Lines:
         self._clear()
 
     def add(self, reading: Reading) -> Chunk | None:
+        block = ""
         between = self._between.get(type(reading))
-        if between is None:
-            block, lines = self._block(reading)
-        else:
-            block, lines = self._line(reading, between)
-        if not lines:
-            return None
-        full = self._lines >= LINES or self._size + len(block) > SIZE
-        chunk = self.finish() if full else None
+        if between is not None:  # the quickest way, for most are of one number, and most numbers are ordinary ones
+            one: Any = reading
+            name, number = one
+            if type(number) in _PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str and name in self._known:
+                block = f"{self._prefix}{name}{between}{number!r}{self._end}"
+        block = block or self._block(reading)
         self._blocks.append(block)
-        self._lines += lines
         self._size += len(block)
-        return chunk
+        return self.finish() if self._size >= FULL else None
 
     def finish(self) -> Chunk | None:
-        data, lines = "".join(self._blocks).encode("ascii"), self._lines
+        data = "".join(self._blocks).encode("ascii")
         self._clear()
-        return Chunk(data, lines, self._timestamp) if lines else None
+        return Chunk(data, data.count(b"\n"), self._timestamp) if data else None
 
     def _clear(self) -> None:
         self._blocks: list[str] = []
-        self._lines = self._size = 0
+        self._size = 0
 
     def _ended(self, pieces: list[str]) -> list[str]:
         first, *others = pieces
         return [first, *(piece + self._end for piece in others)]
 
-    def _line(self, reading: Any, between: str) -> tuple[str, int]:
-        """The same as ``_block``, for a reading of one number."""
-        name, number = reading
-        if type(number) in _PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str and name in self._known:
-            return f"{self._prefix}{name}{between}{number!r}{self._end}", 1
-        return self._block(reading)
-
-    def _block(self, reading: Reading) -> tuple[str, int]:
-        """The lines of one reading, and how many they are."""
+    def _block(self, reading: Reading) -> str:
+        """The lines of one reading."""
         sizes = self._shapes.get(type(reading))
         if sizes is None:
             self.refused["unreadable"] += 1
-            return "", 0
+            return ""
         name: str = reading[0]
         numbers: tuple[Any, ...] = reading.numbers()
         lines, pieces, as_read = sizes[len(numbers)]
         if not (type(name) is str and name in self._known) and not self._get_to_know(name):
             self.refused["name"] += len(lines)
-            return "", 0
+            return ""
         name = self._prefix + name
         if _finite(numbers) and "%" not in name:
             values = numbers if as_read else tuple([numbers[place] * factor for place, _, factor, _ in lines])
             if as_read or _finite(values):
-                return name.join(pieces) % values, len(lines)
+                return name.join(pieces) % values
         return self._line_by_line(name, numbers, lines)
 
     def _get_to_know(self, name: object) -> bool:
@@ -206,16 +196,15 @@ class _Lines:
         self._known.add(name)
         return True
 
-    def _line_by_line(self, name: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> tuple[str, int]:
-        block, count = "", 0
+    def _line_by_line(self, name: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> str:
+        block = ""
         for place, between, factor, form in lines:
             number = _number(numbers[place], factor, form)
             if number is None:
                 self.refused["value"] += 1
             else:
                 block += f"{name}{between}{number}{self._end}"
-                count += 1
-        return block, count
+        return block
 
 
 def _finite(values: tuple[Any, ...]) -> bool:

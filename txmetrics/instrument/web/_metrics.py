@@ -45,21 +45,19 @@ class End(Protocol):
 
 
 class _Together:
-    """Timers and histograms that get a value each at the end of a request, by their inlets; settled together."""
+    """Timers and histograms that get a value each at the end of a request, by their inlets; folded together."""
 
-    __slots__ = ("_metrics", "_pending")
+    __slots__ = ("_metrics", "pending")
 
     def __init__(self, *metrics: Histogram) -> None:
         self._metrics = metrics
-        self._pending = 0
+        self.pending = 0
+        """So many values are in each of them at most, and at FOLD they are to be folded."""
 
-    def fold_in_time(self) -> None:
-        """Each of them may have got a value."""
-        self._pending += 1
-        if self._pending == FOLD:
-            self._pending = 0
-            for metric in self._metrics:
-                metric.fold()
+    def fold(self) -> None:
+        self.pending = 0
+        for metric in self._metrics:
+            metric.fold()
 
 
 class RouteMetrics(_Together):
@@ -139,18 +137,20 @@ class SiteMetrics(_Together):
             if not end.released:
                 self._add_blocking(seconds)
             of_route.add_bytes(float(end.sent))
-            self.fold_in_time()
-            of_route.fold_in_time()
+            self.pending += 1
+            if self.pending == FOLD:
+                self.fold()
+            of_route.pending += 1
+            if of_route.pending == FOLD:
+                of_route.fold()
         self.bytes_sent.count += end.sent
         if status is not None:
             family = status // 100
             if family in self.statuses:
                 self.statuses[family].count += 1
                 of_route.statuses[family].count += 1
-        if end.special:
+        if end.special or of_route.codes is not None:
             self._record_special(end, care)
-            of_route.record_special(end, care)
-        elif of_route.codes is not None:
             of_route.record_special(end, care)
 
     def _record_special(self, end: End, care: Care) -> None:
