@@ -50,8 +50,13 @@ class MetricsRegistry:
         self._order: tuple[list[str], list[Metric]] | None = [], []
 
     def counter(self, name: str) -> Counter:
-        metric = self._metrics.get(name)
-        return metric if metric.__class__ is Counter else self._make(name, Counter, Counter)
+        try:
+            metric = self._metrics[name]
+            if type(metric) is Counter:
+                return metric
+        except KeyError:
+            pass
+        return self._make(name, Counter, Counter)
 
     def gauge(self, name: str, tell: Callable[[], object] | None = None) -> Gauge:
         """The gauge ``name``. With ``tell``, a new gauge that calls it; ValueError if ``name`` is taken."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from txmetrics.clock import SYSTEM, Clock
-from txmetrics.metrics._histogram import NOTHING, Histogram, Window
+from txmetrics.metrics._histogram import FOLD, NOTHING, Histogram, Window
 from txmetrics.metrics._meter import MovingAverages
 from txmetrics.snapshot import TimerReading, make
 
@@ -49,11 +49,11 @@ class Timer(Histogram):
 class Timing:
     """A ``with`` block's measurement; the timer keeps one that is over, for the next block."""
 
-    __slots__ = ("_add", "_now", "_start", "_timer")
+    __slots__ = ("_now", "_pending", "_start", "_timer")
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
-        self._add = timer.add
+        self._pending = timer._pending
         self._now = timer.now
 
     def __enter__(self) -> None:
@@ -62,4 +62,7 @@ class Timing:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         seconds = self._now() - self._start
         self._timer._idle = self
-        self._add(seconds)
+        if type(seconds) is float and len(self._pending) < FOLD - 1:  # as ``add`` would, without the call
+            self._pending.append(seconds)
+        else:
+            self._timer.add(seconds)
