@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
+from weakref import WeakSet
 
 from zope.interface import implementer
 
@@ -48,15 +49,11 @@ class MetricsRegistry:
         # Names and metrics in their order, once more, because a report that spans many turns of the reactor cannot
         # iterate over a dict that grows meanwhile. None after a removal: rebuilt when next needed.
         self._order: tuple[list[str], list[Metric]] | None = [], []
+        self._readers: WeakSet[Reader] = WeakSet()
 
     def counter(self, name: str) -> Counter:
-        try:
-            metric = self._metrics[name]
-            if type(metric) is Counter:
-                return metric
-        except KeyError:
-            pass
-        return self._make(name, Counter, Counter)
+        metric = self._metrics.get(name)
+        return metric if metric.__class__ is Counter else self._make(name, Counter, Counter)
 
     def gauge(self, name: str, tell: Callable[[], object] | None = None) -> Gauge:
         """The gauge ``name``. With ``tell``, a new gauge that calls it; ValueError if ``name`` is taken."""
@@ -65,13 +62,16 @@ class MetricsRegistry:
         return self._make(name, Gauge, lambda: Gauge(tell))
 
     def histogram(self, name: str) -> Histogram:
-        return self._make(name, Histogram, Histogram)
+        metric = self._metrics.get(name)
+        return metric if metric.__class__ is Histogram else self._make(name, Histogram, Histogram)
 
     def meter(self, name: str) -> Meter:
-        return self._make(name, Meter, lambda: Meter(self.clock))
+        metric = self._metrics.get(name)
+        return metric if metric.__class__ is Meter else self._make(name, Meter, lambda: Meter(self.clock))
 
     def timer(self, name: str) -> Timer:
-        return self._make(name, Timer, lambda: Timer(self.clock))
+        metric = self._metrics.get(name)
+        return metric if metric.__class__ is Timer else self._make(name, Timer, lambda: Timer(self.clock))
 
     def scope(self, prefix: str) -> Scope:
         """A view on this registry in which every name begins with ``prefix`` and a dot."""
@@ -82,6 +82,8 @@ class MetricsRegistry:
         self._find(name)
         del self._metrics[name]
         self._order = None
+        for reader in self._readers:
+            reader.forget(name)
 
     def read(self, name: str) -> dict[str, object]:
         """The fields of one metric since it was made; raises KeyError if there is none of that name.
@@ -183,23 +185,25 @@ class Reader:
     def __init__(self, registry: MetricsRegistry) -> None:
         self._registry = registry
         self._windows: dict[str, Window] = {}
+        registry._readers.add(self)
 
     def collect(self) -> Iterator[Reading]:
         """Every metric's reading, each taken when its turn comes."""
-        there, windows, seen = self._registry._metrics.get, self._windows, 0
+        there, windows = self._registry._metrics.get, self._windows
         for name, metric in zip(*self._registry._in_order(), strict=True):
             if there(name) is not metric:
                 continue
             if isinstance(metric, Histogram):
-                seen += 1
                 window = windows.get(name)
                 if window is None or window.histogram is not metric:
                     window = windows[name] = metric.window()
                 yield metric.read(name, window)
             else:
                 yield metric.read(name)
-        if seen < len(windows):
-            self._windows = {name: window for name, window in windows.items() if there(name) is window.histogram}
+
+    def forget(self, name: str) -> None:
+        """The metric ``name`` is gone."""
+        self._windows.pop(name, None)
 
 
 class Scope:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.delivery.network import chunk
-from txmetrics.delivery._outbox import OVERHEAD, WARM, Outbox
+from txmetrics.delivery._outbox import WARM, Outbox
+from txmetrics.delivery._queue import OVERHEAD
 from txmetrics.delivery._spool import Spool
 from txmetrics.interfaces import Chunk
 

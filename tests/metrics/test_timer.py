@@ -199,16 +199,65 @@ def test_text_is_no_duration() -> None:
         Timer(FakeReactor().clock).add("2 s")
 
 
-def test_values_through_the_inlet_are_the_timers_as_all_others() -> None:
-    """Sum, spread and rates are the same, if it is folded in time."""
+def test_values_by_the_dozen_are_the_timers_as_all_others() -> None:
+    """Sum, spread and rates are the same, however many come at a time."""
     reactor = FakeReactor()
     usual, fast = Timer(reactor.clock), Timer(reactor.clock)
-    add = fast.inlet()
-    for n in range(3 * FOLD):
-        reactor.advance(0.05)
-        usual.add(n / 7)
-        add(n / 7)
-        if n % FOLD == FOLD - 1:
-            fast.fold()
-    assert fast.count == 3 * FOLD
+    for start in range(0, 3 * FOLD, 12):
+        reactor.advance(0.5)
+        values = [n / 7 for n in range(start, start + 12)]
+        for value in values:
+            usual.add(value)
+        fast.take_in(values)
+    assert fast.count == usual.count == 3 * FOLD
     assert fast.read("a").fields() == usual.read("a").fields()
+
+
+class Keeper:
+    """Keeps durations for some timers until somebody looks."""
+
+    def __init__(self, *timers: Timer) -> None:
+        self.kept: list[float] = []
+        self._timers = timers
+        for timer in timers:
+            timer.feed(self.bring)
+
+    def bring(self) -> None:
+        for timer in self._timers:
+            timer.take_in(self.kept)
+        self.kept.clear()
+
+
+def test_what_a_source_has_kept_is_told() -> None:
+    """By whatever way somebody looks, and in the interval in which it happened."""
+    timer = Timer(FakeReactor().clock)
+    keeper = Keeper(timer)
+    window = timer.window()
+    looks = (
+        lambda: timer.count,
+        lambda: timer.read("a").count,
+        lambda: timer.read("a", window).count,
+        lambda: timer.read("a", timer.window()).count,
+        lambda: timer.distribution.count,
+        lambda: timer.read("a", window).count,
+    )
+    for number, look in enumerate(looks, 1):
+        keeper.kept.append(1.0)
+        assert look() == number
+    keeper.kept.extend((2.0, 3.0))
+    assert window.take().count == 2
+    assert window.take() is None
+
+
+def test_several_sources_feed_several_timers() -> None:
+    """What each has kept reaches all of its own, whoever is read first, and a source that is gone is forgotten."""
+    clock = FakeReactor().clock
+    one, other = Timer(clock), Timer(clock)
+    first, second = Keeper(one, other), Keeper(one)
+    first.kept.append(1.0)
+    second.kept.append(2.0)
+    assert other.count == 1
+    assert one.sum == 3.0
+    del second
+    first.kept.append(4.0)
+    assert (one.sum, other.sum) == (7.0, 5.0)

@@ -36,7 +36,7 @@ class _OutboxEars:
         if batch is not None:
             self.judge.taken(batch)
             if self._in_flight:
-                self._batches[self._in_flight[-1]] = batch
+                self._batches[self._in_flight.last] = batch
         return chunk
 
     def _deliver(self: Any, item: Any) -> None:
@@ -49,14 +49,14 @@ class _OutboxEars:
         self._tell_dropped(item, reason)
         super()._drop(item, reason)
 
-    def _give_up(self: Any, item: Any, reason: str) -> None:
+    def _give_up(self: Any, written: Any, item: Any, reason: str) -> None:
         self._tell_dropped(item, reason)
-        super()._give_up(item, reason)
+        super()._give_up(written, item, reason)
 
     def _tell_dropped(self: Any, item: Any, reason: str) -> None:
         batch = (self._batches.pop(item, None) or self.judge.batch(item.chunk())) if item.points else None
         if batch is not None:
-            next_one = self.judge.batch(self._unsent[0].chunk()) if self._unsent else None
+            next_one = self.judge.batch(self._unsent.first.chunk()) if self._unsent else None
             self.judge.dropped(batch, reason, self.bytes > self._max_bytes, next_one)
 
 

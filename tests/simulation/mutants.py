@@ -109,8 +109,8 @@ class TearsLines(Sender):
     class outbox(Outbox):
         def lose(self) -> None:
             super().lose()
-            if self._unsent and self._unsent[0].written:
-                item = self._unsent[0]
+            if self._unsent and self._unsent.first.written:
+                item = self._unsent.first
                 data, points, timestamp = item.chunk()
                 self.bytes -= item.size
                 item.__init__(Chunk(data[len(data) // 3 :], points, timestamp), item.put)
@@ -123,7 +123,7 @@ class Restamps(Sender):
 
     class outbox(Outbox):
         def take(self) -> Chunk | None:
-            again = bool(self._unsent and self._unsent[0].written)
+            again = bool(self._unsent and self._unsent.first.written)
             chunk = super().take()
             if chunk is None or not again:
                 return chunk

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from tests.simulation.disk import Killed
 from txmetrics.delivery._backoff import LONGEST
 from txmetrics.delivery._connector import OPENING_TIMEOUT
-from txmetrics.delivery._outbox import OVERHEAD
+from txmetrics.delivery._queue import OVERHEAD
 from txmetrics.interfaces import Chunk, IDelivery, Ledger
 
 __all__ = ["RECOVERY", "Batch", "Generation", "Judge", "ViolationError"]

@@ -12,12 +12,11 @@ any unsent one here: they are older, but for those that were in flight when the 
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter as Tally
-from collections import deque
 from collections.abc import Callable
 from itertools import chain
 
+from txmetrics.delivery._queue import Item, Queue
 from txmetrics.delivery._spool import Spool
 from txmetrics.interfaces import Chunk, Ledger
 
@@ -31,9 +30,6 @@ WARM = 2**18
 SMALL, FAST = 4, 1
 """Levels of compression. What waits, may wait for long: an hour of 1,000 values every 10 seconds is 3.8 MiB instead of
 4.2. What was written is gone in a minute or so, and takes a third less time."""
-
-OVERHEAD = 250
-"""Bytes that a chunk costs besides its data."""
 
 
 class Outbox:
@@ -58,9 +54,7 @@ class Outbox:
         self._window = window
         self._resend = resend
         self._spool = spool
-        self._retained: deque[_Item] = deque()
-        self._in_flight: deque[_Item] = deque()
-        self._unsent: deque[_Item] = deque()
+        self._retained, self._in_flight, self._unsent = Queue(), Queue(), Queue()
         self._collected = self._delivered = self._sent = self._replayed = 0
         self._dropped: Tally[str] = Tally()
         self._acknowledged_at = now()
@@ -72,19 +66,19 @@ class Outbox:
 
     def put(self, chunk: Chunk) -> None:
         """Take a chunk over. Beyond ``max_bytes`` the oldest goes: to the spool, or dropped as "overflow"."""
-        item = _Item(chunk, self._now())
+        item = Item(chunk, self._now())
         self._collected += chunk.points
         self.bytes += item.size
-        self._unsent.append(item)
-        if len(self._unsent) > 1:
+        if self._unsent:
             self._pack(item, SMALL)
+        self._unsent.append(item)
         self._make_room()
 
     def take(self) -> Chunk | None:
         """The oldest chunk that is not sent, in flight from now on; None if there is none."""
         chunk = self._unspool()
         if chunk is not None:
-            item = _Item(chunk._replace(data=b""), self._now())  # nobody asks for the data, or the spool still has it
+            item = Item(chunk._replace(data=b""), self._now())  # nobody asks for the data, or the spool still has it
             item.spooled = self._resend
             self.bytes += item.size
         elif self._unsent:
@@ -110,7 +104,7 @@ class Outbox:
     def release(self) -> None:
         """What has been retained for the window is delivered."""
         end = self._now() - self._window
-        while self._retained and self._retained[0].written <= end:
+        while self._retained and self._retained.first.written <= end:
             self._deliver(self._retained.popleft())
 
     def lose(self) -> None:
@@ -123,16 +117,16 @@ class Outbox:
 
     def take_back(self) -> None:
         """All that is retained or in flight is unsent again, in its old order."""
-        self._replayed += _points(self._retained) + _points(self._in_flight)
+        self._replayed += self._retained.points + self._in_flight.points
         self._unsend()
         self._make_room()
 
     def give_up_last(self) -> bool:
         """What was taken last cannot be written: drop it, but not if it is the spool's. Its place is still counted."""
-        item = self._in_flight[-1]
+        item = self._in_flight.last
         if item.spooled:
             return False
-        self._give_up(item, "unwritable")
+        self._give_up(self._in_flight, item, "unwritable")
         return True
 
     def refuse(self) -> None:
@@ -144,12 +138,12 @@ class Outbox:
         chunk = self._taken
         assert chunk is not None
         lines = chunk.data.splitlines(keepends=True)
-        if len(lines) < 2 or len(lines) != self._in_flight[0].points:
+        if len(lines) < 2 or len(lines) != self._in_flight.first.points:
             return False
         item = self._in_flight.popleft()
         middle = len(lines) // 2
         for half in (lines[middle:], lines[:middle]):
-            part = _Item(Chunk(b"".join(half), len(half), chunk.timestamp), item.put)
+            part = Item(Chunk(b"".join(half), len(half), chunk.timestamp), item.put)
             self._unsent.appendleft(part)
             self.bytes += part.size
         self._forget(item)
@@ -166,7 +160,7 @@ class Outbox:
 
     def to_spool(self) -> bool:
         """Move the oldest unsent chunk to the spool; False if there is none, or it cannot be moved."""
-        if self._spool is None or not self._unsent or not self._spool.append(self._unsent[0].chunk()):
+        if self._spool is None or not self._unsent or not self._spool.append(self._unsent.first.chunk()):
             return False
         self.bytes -= self._unsent.popleft().size
         return True
@@ -211,8 +205,8 @@ class Outbox:
         return Ledger(
             collected=self._collected + recovered,
             delivered=self._delivered,
-            retained=_points(self._retained),
-            queued=_points(self._in_flight) + _points(self._unsent),
+            retained=self._retained.points,
+            queued=self._in_flight.points + self._unsent.points,
             spooled=self._spooled_points,
             dropped=dict(dropped),
         )
@@ -239,9 +233,9 @@ class Outbox:
         levels = {
             "queue_points": ledger.queued,
             "buffer_bytes": self.bytes,
-            "queue_seconds": now - self._unsent[0].put if self._unsent else 0.0,
+            "queue_seconds": now - self._unsent.first.put if self._unsent else 0.0,
             "retained_points": ledger.retained,
-            "retained_bytes": sum(item.size for item in self._retained),
+            "retained_bytes": self._retained.bytes,
             "seconds_since_acknowledged": now - self._acknowledged_at,
         }
         if self._spool is not None:
@@ -260,7 +254,7 @@ class Outbox:
             self._spool.settle()
         return chunk
 
-    def _pack(self, item: _Item, level: int) -> None:
+    def _pack(self, item: Item, level: int) -> None:
         if self.bytes > WARM:
             before = item.size
             item.pack(level)
@@ -271,17 +265,18 @@ class Outbox:
         while self.bytes > self._max_bytes and len(self._unsent) > 1 and self.to_spool():
             pass
         if self.bytes > self._max_bytes:
-            for item in chain(self._retained, self._in_flight):
-                if not item.spooled and self.bytes > self._max_bytes:
-                    self._give_up(item, "unconfirmed")
+            for written in (self._retained, self._in_flight):
+                for item in written:
+                    if not item.spooled and self.bytes > self._max_bytes:
+                        self._give_up(written, item, "unconfirmed")
         while self.bytes > self._max_bytes and len(self._unsent) > 1:
             self._drop(self._unsent.popleft(), "overflow")
 
-    def _give_up(self, item: _Item, reason: str) -> None:
-        """Keep the place of a written chunk, for acknowledgements are counted, but nothing that is in it."""
+    def _give_up(self, written: Queue, item: Item, reason: str) -> None:
+        """Keep the place of a chunk in ``written``, for acknowledgements are counted, but nothing that is in it."""
         self._dropped[reason] += item.points
         self.bytes -= item.size
-        item.empty()
+        written.empty(item)
         self.bytes += item.size
 
     def _unsend(self) -> None:
@@ -300,50 +295,15 @@ class Outbox:
             while written:
                 self._drop(written.popleft(), "unconfirmed")
 
-    def _drop(self, item: _Item, reason: str) -> None:
+    def _drop(self, item: Item, reason: str) -> None:
         self._dropped[reason] += item.points
         self._forget(item)
 
-    def _deliver(self, item: _Item) -> None:
+    def _deliver(self, item: Item) -> None:
         self._delivered += item.points
         self._forget(item)
 
-    def _forget(self, item: _Item) -> None:
+    def _forget(self, item: Item) -> None:
         self.bytes -= item.size
         if item.spooled and self._spool is not None:
             self._spool.settle()
-
-
-class _Item:
-    """A chunk in the outbox."""
-
-    __slots__ = ("_data", "_packed", "points", "put", "spooled", "timestamp", "written")
-
-    def __init__(self, chunk: Chunk, now: float) -> None:
-        self._data, self.points, self.timestamp = chunk
-        self._packed = False
-        self.put = now
-        self.written = 0.0
-        """When it was last handed to a transport."""
-        self.spooled = False
-        """Whether the spool still has it, too."""
-
-    @property
-    def size(self) -> int:
-        return len(self._data) + OVERHEAD
-
-    def empty(self) -> None:
-        self._data, self._packed, self.points = b"", False, 0
-
-    def pack(self, level: int) -> None:
-        if not self._packed:
-            packed = zlib.compress(self._data, level)
-            if len(packed) < len(self._data):
-                self._data, self._packed = packed, True
-
-    def chunk(self) -> Chunk:
-        return Chunk(zlib.decompress(self._data) if self._packed else self._data, self.points, self.timestamp)
-
-
-def _points(items: deque[_Item]) -> int:
-    return sum(item.points for item in items)

@@ -7,11 +7,11 @@ recent; and when somebody looks, that goes into the histogram's life and into th
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import isfinite
 from struct import pack
 from typing import Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from txmetrics.metrics._accumulator import Accumulator
 from txmetrics.metrics._batch import Batch
@@ -31,26 +31,35 @@ class Window:
     The first look shows the histogram's whole life. A window that nobody holds any more costs nothing.
     """
 
-    __slots__ = ("__weakref__", "_earlier", "histogram")
+    __slots__ = ("__weakref__", "earlier", "histogram", "looked")
 
     def __init__(self, histogram: Histogram) -> None:
         self.histogram = histogram
-        # What others have seen, and this one not; until the first look the histogram's life is all it needs.
-        self._earlier: Accumulator | None = None
+        self.looked = False
+        self.earlier: Accumulator | None = None
+        """What others have seen, and this one not, since its last look; until the first it needs the life only."""
 
     def take(self) -> Distribution | None:
         """What happened since the last ``take``, None if nothing did; the histogram itself keeps it."""
-        histogram, earlier = self.histogram, self._earlier
-        if earlier is not None and not earlier.count:
+        histogram, earlier = self.histogram, self.earlier
+        if self.looked and (earlier is None or not earlier.count):
+            if histogram._sources:
+                histogram._ask()
             return histogram._pass_on(self)
         histogram.settle()
         if earlier is None:
-            self._earlier = Accumulator(EXACT_IN_A_WINDOW)
+            self.looked = True
             return histogram.distribution
         spread = earlier.distribution()
         # Emptied, not replaced: thousands of new objects a report are work for the garbage collector.
         earlier.clear()
         return spread
+
+    def catch_up(self) -> Accumulator:
+        """What others have seen, to be added to."""
+        if self.earlier is None:
+            self.earlier = Accumulator(EXACT_IN_A_WINDOW)
+        return self.earlier
 
 
 class Histogram:
@@ -61,7 +70,7 @@ class Histogram:
     NaN and infinities are refused and counted in ``refused``.
     """
 
-    __slots__ = ("_beyond", "_life", "_pending", "_recent", "_refused", "_windows")
+    __slots__ = ("_beyond", "_life", "_pending", "_recent", "_refused", "_sources", "_windows")
 
     def __init__(self) -> None:
         self._pending: list[float] = []
@@ -71,6 +80,7 @@ class Histogram:
         self._life: Accumulator | None = None  # and all before
         self._windows: tuple[ref[Window], ...] = ()
         self._refused = 0
+        self._sources: tuple[WeakMethod[Callable[[], None]], ...] = ()
 
     def add(self, value: float) -> None:
         """Take ``value`` in. Raises TypeError for what is no number; NaN and infinities are counted only."""
@@ -84,12 +94,19 @@ class Histogram:
         if len(self._pending) >= FOLD:
             self.fold()
 
-    def inlet(self) -> Callable[[float], None]:
-        """The fastest way in, for whoever adds several values to several metrics at a time: takes one, unchecked.
+    def take_in(self, values: Iterable[float]) -> None:
+        """The fastest way in, unchecked: ``values`` must be floats."""
+        self._pending += values
+        if len(self._pending) >= FOLD:
+            self.fold()
 
-        It must be a float, and after at most FOLD of them ``fold`` has to be called.
+    def feed(self, source: Callable[[], None]) -> None:
+        """Have ``source``, a method, called before anything is told, to take in what its object has kept until then.
+
+        So whoever adds to several metrics at a time can keep what happened in one place, and take it apart later. The
+        object is held weakly; what it still has at its end is its own business. ``source`` must not raise.
         """
-        return self._pending.append
+        self._sources = (*self._sources, WeakMethod(source))
 
     def fold(self) -> None:
         """Fold what was taken in, and that changes nothing that is told. Never raises."""
@@ -111,6 +128,8 @@ class Histogram:
 
     def settle(self) -> None:
         """Let all that was taken in be part of the histogram's life, and of what each reader sees next."""
+        if self._sources:
+            self._ask()
         self._pass_on()
 
     def merge(self, other: Histogram) -> None:
@@ -178,6 +197,15 @@ class Histogram:
         life = self._life or NOTHING
         return HistogramReading(name, life.count, life.sum, spread, self._refused)
 
+    def _ask(self) -> None:
+        """Have the sources take in what they have kept; those that are no more are forgotten."""
+        sources = [source() for source in self._sources]
+        for source in sources:
+            if source is not None:
+                source()
+        if None in sources:
+            self._sources = tuple(source for source in self._sources if source() is not None)
+
     def _tell(self, what: Callable[[Distribution], float]) -> float | None:
         spread = self.distribution
         return None if spread is None else what(spread)
@@ -190,7 +218,7 @@ class Histogram:
         if self._beyond is not None:
             return self._pass_beyond_on(taker)
         values = self._pending.copy()
-        self._pending.clear()  # not replaced: the inlets lead into this list
+        self._pending.clear()  # not replaced: a Timing adds to this list
         if self._recent:
             values += self._recent
             del self._recent[:]
@@ -222,8 +250,8 @@ class Histogram:
             window = reference()
             if window is not None:
                 living += 1
-                if window is not taker and window._earlier is not None:
-                    others.append(window._earlier)
+                if window is not taker and window.looked:
+                    others.append(window.catch_up())
         if living < len(self._windows):
             self._windows = tuple(map(ref, self._living()))
         return others

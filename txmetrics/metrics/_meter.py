@@ -30,33 +30,34 @@ def _weights(ticks: int) -> tuple[float, float, float]:
 class MovingAverages:
     """The three averages of an event count that somebody else keeps."""
 
-    __slots__ = ("_counted", "_due", "_rates", "_start")
+    # Three numbers and no tuple: a new container for each of many meters at every tick is one that the garbage
+    # collector has to look at.
+    __slots__ = ("_counted", "_due", "_m1", "_m5", "_m15", "_start")
 
     def __init__(self, now: float) -> None:
         self._start = now
         self._due = now + TICK
         self._counted = 0
-        self._rates: tuple[float, float, float] | None = None
+        self._m1 = self._m5 = self._m15 = 0.0
 
     def rates(self, now: float, count: int) -> tuple[float, float, float, float]:
         """One, five and fifteen minutes' average and the mean since the start, in events a second."""
         if now > self._due:
             self._advance(now, count)
-        m1, m5, m15 = self._rates or (0.0, 0.0, 0.0)
         age = now - self._start
-        return m1, m5, m15, count / age if count and age > 0 else 0.0
+        return self._m1, self._m5, self._m15, count / age if count and age > 0 else 0.0
 
     def _advance(self, now: float, count: int) -> None:
         """Run the ticks that are due at ``now``; all events not yet counted belong to them."""
         ticks = int((now - self._due) // TICK) + 1
+        first = self._due == self._start + TICK
         self._due += ticks * TICK
         instant = (count - self._counted) / (ticks * TICK)
         self._counted = count
-        if self._rates is None:
-            self._rates = instant, instant, instant
-        else:
-            (m1, m5, m15), (w1, w5, w15) = self._rates, _weights(ticks)
-            self._rates = m1 + w1 * (instant - m1), m5 + w5 * (instant - m5), m15 + w15 * (instant - m15)
+        w1, w5, w15 = (1.0, 1.0, 1.0) if first else _weights(ticks)
+        self._m1 += w1 * (instant - self._m1)
+        self._m5 += w5 * (instant - self._m5)
+        self._m15 += w15 * (instant - self._m15)
 
 
 class Meter:

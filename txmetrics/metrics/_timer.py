@@ -18,12 +18,13 @@ class Timer(Histogram):
     ``now()`` is the clock that durations are measured with, in seconds from anywhere.
     """
 
-    __slots__ = ("_averages", "_idle", "now")
+    __slots__ = ("_averages", "_idle", "_made", "now")
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         super().__init__()
         self.now: Callable[[], float] = clock.tick
-        self._averages = MovingAverages(self.now())
+        self._made = self.now()
+        self._averages: MovingAverages | None = None
         self._idle: Timing | None = None
 
     def time(self) -> Timing:
@@ -40,7 +41,10 @@ class Timer(Histogram):
     def read(self, name: str, window: Window | None = None) -> TimerReading:
         spread = self.distribution if window is None else window.take()
         life = self._life or NOTHING
-        rates = self._averages.rates(self.now(), life.count)
+        averages = self._averages
+        if averages is None:
+            averages = self._averages = MovingAverages(self._made)
+        rates = averages.rates(self.now(), life.count)
         numbers = name, life.count, life.sum, spread, *rates, self._refused
         reading: TimerReading = make(TimerReading, numbers)
         return reading

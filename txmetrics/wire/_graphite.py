@@ -33,8 +33,8 @@ _PLAIN = frozenset({int, float})
 
 VERBATIM = "%r"
 
-KNOWN = 250_000
-"""So many names are remembered."""
+SPARE = 10_000
+"""So many names are remembered besides twice those that the last report had."""
 
 T = TypeVar("T")
 
@@ -82,11 +82,13 @@ class Graphite:
         unit = _one_of(durations, UNITS, "durations")
         self._shapes = _shapes(_one_of(dialect, DIALECTS, "dialect"), STATISTICS[dialect], unit)
         self._known: set[str] = set()
+        self._latest: _Lines | None = None
 
     def encoder(self, timestamp: int) -> IEncoder:
-        if len(self._known) > KNOWN:
-            self._known.clear()
-        return _Lines(self._prefix, self._shapes, self._known, int(timestamp))
+        if self._latest is not None and len(self._known) > 2 * self._latest.readings + SPARE:
+            self._known.clear()  # of metrics that come and go, the names of those that are gone are in it
+        self._latest = _Lines(self._prefix, self._shapes, self._known, int(timestamp))
+        return self._latest
 
 
 def _one_of(word: str, choices: Mapping[str, T], what: str) -> T:
@@ -127,6 +129,8 @@ class _Lines:
 
     def __init__(self, prefix: str, shapes: _Shapes, known: set[str], timestamp: int) -> None:
         self.refused: Tally[str] = Tally()
+        self.readings = 0
+        """How many are in the chunks that are finished."""
         self._prefix = prefix
         self._known = known
         self._timestamp = timestamp
@@ -155,6 +159,7 @@ class _Lines:
 
     def finish(self) -> Chunk | None:
         data = "".join(self._blocks).encode("ascii")
+        self.readings += len(self._blocks)
         self._clear()
         return Chunk(data, data.count(b"\n"), self._timestamp) if data else None
 

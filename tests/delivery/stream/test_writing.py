@@ -6,7 +6,7 @@ from zope.interface.verify import verifyObject
 
 from tests.delivery.network import HIGH_WATER, chunk, dropped
 from tests.delivery.stream.net import BIG, Net, numbers
-from txmetrics.delivery._outbox import OVERHEAD
+from txmetrics.delivery._queue import OVERHEAD
 from txmetrics.interfaces import IDelivery
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from txmetrics.family import Family
 from txmetrics.instrument._care import Care
 from txmetrics.instrument.web._route import node
-from txmetrics.metrics import FOLD, Counter, Histogram
+from txmetrics.metrics import FOLD, Counter
 from txmetrics.registry import Scope
 
 __all__ = ["SiteMetrics"]
@@ -22,6 +23,10 @@ CODES = 32
 """And so many status codes, if they are counted one by one."""
 
 FAMILIES = (2, 3, 4, 5)
+
+
+_Kept: TypeAlias = "tuple[RouteMetrics, float | None, float | None, float | None, int]"
+"""Of a request: its route, how long it took, until the first byte, how long it held the reactor, bytes sent."""
 
 
 class End(Protocol):
@@ -44,48 +49,34 @@ class End(Protocol):
     """Whether there is more to it than ``seconds``, ``first_byte``, ``sent`` and ``status``."""
 
 
-class _Together:
-    """Timers and histograms that get a value each at the end of a request, by their inlets; folded together."""
-
-    __slots__ = ("_metrics", "pending")
-
-    def __init__(self, *metrics: Histogram) -> None:
-        self._metrics = metrics
-        self.pending = 0
-        """So many values are in each of them at most, and at FOLD they are to be folded."""
-
-    def fold(self) -> None:
-        self.pending = 0
-        for metric in self._metrics:
-            metric.fold()
-
-
-class RouteMetrics(_Together):
+class RouteMetrics:
     """The metrics of one route."""
 
     __slots__ = (
         "aborted",
-        "add_bytes",
-        "add_seconds",
         "codes",
         "errors",
         "long_lived",
         "request_bytes",
+        "requests",
+        "response_bytes",
         "statuses",
+        "usual",
     )
 
-    def __init__(self, scope: Scope, exact_codes: bool) -> None:
-        requests = scope.timer("requests")
+    def __init__(self, scope: Scope, exact_codes: bool, source: Callable[[], None]) -> None:
+        self.requests = scope.timer("requests")
         self.long_lived = scope.counter("long_lived")
         self.statuses = _statuses(scope)
+        self.usual: dict[int, tuple[Counter, ...]] = {}
+        """By status: the counters of those of its requests that end as usual, here and of the Site."""
         self.aborted = scope.counter("aborted")
         self.request_bytes = scope.histogram("request_bytes")
-        response_bytes = scope.histogram("response_bytes")
+        self.response_bytes = scope.histogram("response_bytes")
         self.errors: Family[Counter] = Family(scope.scope("errors").counter, ERRORS)
         self.codes: Family[Counter] | None = Family(scope.scope("codes").counter, CODES) if exact_codes else None
-        super().__init__(requests, response_bytes)
-        self.add_seconds = requests.inlet()
-        self.add_bytes = response_bytes.inlet()
+        self.requests.feed(source)
+        self.response_bytes.feed(source)
 
     def record_special(self, end: End, care: Care) -> None:
         if end.long_lived:
@@ -100,7 +91,7 @@ class RouteMetrics(_Together):
             care.attempt(_count, self.codes, str(end.status))
 
 
-class SiteMetrics(_Together):
+class SiteMetrics:
     """The metrics of one Site, made at once so that a quiet server shows its zeros."""
 
     def __init__(self, scope: Scope, exact_codes: bool = False) -> None:
@@ -117,41 +108,66 @@ class SiteMetrics(_Together):
         self.bytes_received = scope.counter("bytes_received")
         self.bytes_sent = scope.counter("bytes_sent")
         self.measuring_errors = scope.counter("measuring_errors")
+        self.exact_codes = exact_codes
         routes = scope.scope("routes")
-        self.routes = Family(lambda part: RouteMetrics(routes.scope(part), exact_codes), ROUTES, node)
-        super().__init__(self.requests, self.first_byte, self.blocking)
-        self._add_seconds = self.requests.inlet()
-        self._add_first_byte = self.first_byte.inlet()
-        self._add_blocking = self.blocking.inlet()
+        self.routes = Family(lambda part: RouteMetrics(routes.scope(part), exact_codes, self._take_apart), ROUTES, node)
+        self._kept: list[_Kept] = []
+        for timer in (self.requests, self.blocking, self.first_byte):
+            timer.feed(self._take_apart)
 
-    def record(self, end: End, route: str | bytes, care: Care) -> None:
+    def __del__(self) -> None:
+        """The Site is gone, but its requests have been."""
+        self._take_apart()
+
+    def record_usual(self, of_route: RouteMetrics, seconds: float, sent: int, status: int) -> None:
+        """Take in that a request has ended within its ``render``, and nothing else is to be told of it."""
+        kept = self._kept
+        kept.append((of_route, seconds, seconds, seconds, sent))
+        if len(kept) >= FOLD:
+            self._take_apart()
+        self.bytes_sent.count += sent
+        counters = of_route.usual.get(status)
+        if counters is None:
+            counters = of_route.usual[status] = self._counters(of_route, status)
+        for counter in counters:
+            counter.count += 1
+
+    def record(self, end: End, of_route: RouteMetrics, care: Care) -> None:
         """Take in the ``end`` of a request; what one metric cannot take does not keep the others from it."""
-        of_route = self.routes[route]
-        seconds, status = end.seconds, end.status
-        if seconds is not None:
-            if not end.long_lived:
-                self._add_seconds(seconds)
-                of_route.add_seconds(seconds)
-            if end.first_byte is not None:
-                self._add_first_byte(end.first_byte)
-            if not end.released:
-                self._add_blocking(seconds)
-            of_route.add_bytes(float(end.sent))
-            self.pending += 1
-            if self.pending == FOLD:
-                self.fold()
-            of_route.pending += 1
-            if of_route.pending == FOLD:
-                of_route.fold()
+        if end.seconds is not None:
+            seconds = None if end.long_lived else end.seconds
+            blocking = None if end.released else end.seconds
+            self._kept.append((of_route, seconds, end.first_byte, blocking, end.sent))
+            if len(self._kept) >= FOLD:
+                self._take_apart()
         self.bytes_sent.count += end.sent
-        if status is not None:
-            family = status // 100
-            if family in self.statuses:
-                self.statuses[family].count += 1
-                of_route.statuses[family].count += 1
-        if end.special or of_route.codes is not None:
+        if end.status is not None:
+            for counter in self._counters(of_route, end.status):
+                counter.count += 1
+        if end.special or self.exact_codes:
             self._record_special(end, care)
             of_route.record_special(end, care)
+
+    def _counters(self, of_route: RouteMetrics, status: int) -> tuple[Counter, ...]:
+        """Those of a status."""
+        family = status // 100
+        return (self.statuses[family], of_route.statuses[family]) if family in FAMILIES else ()
+
+    def _take_apart(self) -> None:
+        """Add what was kept of each request to the timers and histograms, before somebody reads them."""
+        if not self._kept:
+            return
+        kept = self._kept.copy()
+        self._kept.clear()
+        self.requests.take_in([seconds for _, seconds, _, _, _ in kept if seconds is not None])
+        self.first_byte.take_in([seconds for _, _, seconds, _, _ in kept if seconds is not None])
+        self.blocking.take_in([seconds for _, _, _, seconds, _ in kept if seconds is not None])
+        by_route: dict[RouteMetrics, list[_Kept]] = {}
+        for each in kept:
+            by_route.setdefault(each[0], []).append(each)
+        for of_route, its in by_route.items():
+            of_route.requests.take_in([seconds for _, seconds, _, _, _ in its if seconds is not None])
+            of_route.response_bytes.take_in([float(sent) for _, _, _, _, sent in its])
 
     def _record_special(self, end: End, care: Care) -> None:
         if end.long_lived and end.seconds is not None:

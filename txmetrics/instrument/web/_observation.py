@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
 from txmetrics.instrument._care import Care
-from txmetrics.instrument._methods import known
+from txmetrics.instrument._methods import METHODS, known
 from txmetrics.instrument._shadow import Shadow
-from txmetrics.instrument.web._metrics import SiteMetrics
+from txmetrics.instrument.web._metrics import RouteMetrics, SiteMetrics
 from txmetrics.instrument.web._request import MARK, observed
 from txmetrics.instrument.web._route import Trace
 from txmetrics.instrument.web._slowest import Slowest, SlowRequest
@@ -25,6 +25,9 @@ __all__ = ["Observation", "Observer"]
 
 PATH = 200
 """So much of a path is remembered of a slow request."""
+
+KNOWN = 1000
+"""So many routes, with their methods, are found without being put together."""
 
 NAME = 1000
 """And so much of a route's name that somebody gives is looked at."""
@@ -41,10 +44,14 @@ class Observer:
         server_timing: bool,
     ) -> None:
         self.metrics = metrics
+        self.found: dict[tuple[bytes, bytes], RouteMetrics] = {}
+        """Those of a method and a path of ours, for what has ended as usual."""
         self.slowest = slowest
         self.care = Care("HTTP requests", metrics.measuring_errors)
         self.route = route
         self.server_timing = server_timing
+        self.unusual = server_timing or route is not None or metrics.exact_codes
+        """Whether there is more to every request."""
         self.now = metrics.requests.now
 
     def observe(self, request: Any, resource: Any) -> Observation:
@@ -75,6 +82,8 @@ class Observation(Trace):
     sent = 0
     error: str | None = None
     special = False
+    usual = True
+    """Whether nothing is to be told of it but how long it took, with which status, and how many bytes it was."""
     finished: float | None = None
     _headers: Shadow | None = None
     _renders = 0
@@ -90,8 +99,10 @@ class Observation(Trace):
         self.resource = resource
         self.begun = observer.now()
         request.notifications.append(self)  # in the place of a Deferred, which would cost as much as all of this
-        if observer.server_timing:
-            self._watch_headers(request.channel)
+        if observer.unusual:
+            self.usual = False
+            if observer.server_timing:
+                self._watch_headers(request.channel)
 
     # What the request tells
 
@@ -100,16 +111,22 @@ class Observation(Trace):
         position = content.tell()
         content.seek(0, SEEK_END)
         self.received = content.tell()
+        self.usual = self.usual and not self.received
         content.seek(position)
 
     def failing(self, reason: Failure) -> None:
         """It is about to answer that it has failed."""
         if not self._ended:
             self.error = type(reason.value).__name__
+            self.usual = False
 
     def callback(self, result: None) -> None:
         """It is over."""
-        if not self._ended:
+        if self._ended:
+            return
+        if self.usual and self.finished is not None:
+            self._over_as_usual(self.finished)
+        else:
             self.status = self._request.code
             self._over()
 
@@ -125,9 +142,13 @@ class Observation(Trace):
         self._renders += 1
         try:
             result = render(request, resource)
-        finally:
+        except BaseException:
             self._renders -= 1  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
-        if not (self._ended or self._renders) and (result is None or result is NOT_DONE_YET):
+            raise
+        if self._ended:
+            return result
+        self._renders -= 1
+        if not self._renders and (result is None or result is NOT_DONE_YET):
             self._rendered(request)
         return result  # anything else is what a resource answers, which is sent next
 
@@ -136,6 +157,7 @@ class Observation(Trace):
         if self._ended or self.long_lived:
             return
         self.long_lived = True
+        self.usual = False
         if self._active:
             self.care.attempt(self._observer.metrics.active.dec)
             self.care.attempt(self._observer.metrics.active_long_lived.inc)
@@ -144,6 +166,7 @@ class Observation(Trace):
 
     def _rendered(self, request: Any) -> None:
         """The outermost render has returned, and there is more to come. Until now nobody could have seen it active."""
+        self.usual = False
         attempt, metrics = self.care.attempt, self._observer.metrics
         if not self.released:
             attempt(self._release)
@@ -162,6 +185,7 @@ class Observation(Trace):
 
     def _watch_headers(self, channel: Any) -> None:
         """Hear when the answer begins, which is when its headers are written."""
+        self.usual = False
         self._headers = Shadow(channel, "writeHeaders", self._watched)
 
     def _watched(self, write_headers: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,6 +210,31 @@ class Observation(Trace):
         if self._headers is not None:
             self._headers.remove()
             self._headers = None
+
+    def _over_as_usual(self, seconds: float) -> None:
+        """The same as ``_over``, in fewer steps, for nearly every request."""
+        self._ended = True
+        observer, request, self._request = self._observer, self._request, None
+        try:
+            if request.code == 404 or getattr(request, "_adapterCache", None):  # there the path is not the whole route
+                of_route = observer.metrics.routes[self.route(request, self._method)]
+            else:
+                of_route = observer.found.get((self._method, self._path)) or self._find_route(request)
+            observer.metrics.record_usual(of_route, seconds, request.sentLength, request.code)
+            slowest = observer.slowest
+            if seconds > slowest.floor or self.begun + seconds >= slowest.until:
+                self.status, self.blocking, self.first_byte = request.code, seconds, seconds
+                slowest.add(self._slow(request, self.route(request, self._method), seconds))
+        except Exception:
+            self.care.failed()
+
+    def _find_route(self, request: Any) -> RouteMetrics:
+        """The metrics of the route, which are found faster the next time."""
+        found, metrics = self._observer.found, self._observer.metrics
+        of_route = metrics.routes[self.route(request, self._method)]
+        if len(found) < KNOWN and self._method in METHODS:
+            found[self._method, self._path] = of_route
+        return of_route
 
     def _over(self) -> None:
         """Record the end, once."""
@@ -225,7 +274,7 @@ class Observation(Trace):
             key: str | bytes = self.route(request, self._method)
         else:
             key = self._named_route(request)
-        observer.metrics.record(self, key, care)
+        observer.metrics.record(self, observer.metrics.routes[key], care)
         if seconds is not None and not self.long_lived:
             slowest = observer.slowest
             if seconds > slowest.floor or self.begun + seconds >= slowest.until:

@@ -21,7 +21,7 @@ def set_route(request: Any, name: str) -> None:
     """
     observation = observation_of(request)
     if observation is not None:
-        observation.name = name
+        observation.name, observation.usual = name, False
 
 
 def set_long_lived(request: Any) -> None:

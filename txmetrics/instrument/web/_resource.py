@@ -90,7 +90,7 @@ class TimedResource(Stand):
                 if observation.received:
                     observation.body_wait = observation.begun - announced
             if request.path == b"*":
-                observation.name = "_star"
+                observation.name, observation.usual = "_star", False
         except Exception:
             self.observer.care.failed()
 
