@@ -1,6 +1,6 @@
 """What it costs to measure a request: CPU time and instructions, without and with, in one run.
 
-    python benchmarks/request.py                # about a minute
+    python -m benchmarks.request                # about a minute; --quick: a look at whether it runs
 
 Everything happens in this process, without sockets: bytes of a request into a Site, bytes of an answer into nowhere,
 over one connection, and a reader of the registry collects after each 1,000 requests, as a reporter does every ten
@@ -14,14 +14,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import re
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from klein import Klein
@@ -29,11 +24,17 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from benchmarks import valgrind
+from benchmarks.results import Results, Table
 from txmetrics import MetricsRegistry, TimedResource
 from txmetrics.instrument import measure_site
 
 REPORT = 1000
 """So many requests, then a collection."""
+
+MICROSECONDS, INSTRUCTIONS = "CPU microseconds a request", "Thousand instructions a request"
+
+NOTE = "In process, without sockets; all that is told of a request and its route, and its part of the collection."
 
 WARM = 300
 """So many requests before a measurement begins."""
@@ -130,72 +131,55 @@ def cpu_microseconds(rounds: int) -> dict[tuple[str, str], float]:
 
 
 def instructions(requests: int) -> dict[tuple[str, str], float]:
-    """How many a request takes each server. Raises OSError or CalledProcessError if valgrind does not count them."""
-    with tempfile.TemporaryDirectory() as logs:
-        tool = ["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", f"--log-file={logs}/%p"]
-        command = ["valgrind", *tool, sys.executable, __file__, f"--answer={requests}"]
-        told = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, stdout=subprocess.PIPE, check=True)
-        counts = {}
-        for line in told.stdout.decode().splitlines():
-            name, how, *pids = line.split(",")
-            once, twice = (_counted(Path(logs, pid)) for pid in pids)
-            counts[name, how] = (twice - once) / requests
-    return counts
-
-
-def _counted(log: Path) -> int:
-    found = re.search(r"I +refs: +([\d,]+)", log.read_text())
-    assert found is not None, log.read_text()
-    return int(found[1].replace(",", ""))
+    """How many a request takes each server. Raises what ``valgrind.count`` raises."""
+    counts = valgrind.count("benchmarks.request", f"--answer={requests}")
+    return {(name, how): counts[f"{name}, {how}"] for name in SITES for how in (BARE, *MEASURED)}
 
 
 def answer(requests: int) -> None:
-    """In a process that valgrind watches: fork children that answer so many requests, and twice as many.
-
-    Their counts have that of this process until then in them, which is the same for both. Prints their ids.
-    """
+    """What valgrind watches."""
     for (name, how), server in all_servers().items():
-        print(name, how, _child(server, requests), _child(server, 2 * requests), sep=",")
+        valgrind.tell(f"{name}, {how}", server.ask, requests)
 
 
-def _child(server: Server, requests: int) -> int:
-    pid = os.fork()
-    if not pid:
-        server.ask(requests)
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return pid
-
-
-def show(what: str, digits: int, figures: dict[tuple[str, str], float]) -> None:
-    print(f"\n{what:<34}{BARE:>9}" + "".join(f"{how:>26}" for how in MEASURED))
+def tell(title: str, digits: int, costs: dict[tuple[str, str], float]) -> tuple[Table, dict[str, float]]:
+    """A table and the figures of what a request costs each server."""
+    columns = ["", BARE, *(column for how in MEASURED for column in (how, "more", "ratio"))]
+    table, figures = Table(title, columns, note=NOTE), {}
     for name in SITES:
-        bare = figures[name, BARE]
-        row = f"  {name:<32}{bare:9.{digits}f}"
+        bare = costs[name, BARE]
+        row = [name, f"{bare:.{digits}f}"]
         for how in MEASURED:
-            measured = figures[name, how]
-            row += f"{measured:10.{digits}f} {measured - bare:+8.{digits}f} x{measured / bare:.2f}"
-        print(row, flush=True)
+            measured = costs[name, how]
+            row += [f"{measured:.{digits}f}", f"{measured - bare:+.{digits}f}", f"{measured / bare:.2f}"]
+            figures[f"{title} more, {name}, {how}"] = measured - bare
+        table.rows.append(row)
+    return table, figures
+
+
+def compare_instructions(requests: int) -> tuple[Table, dict[str, float]]:
+    try:
+        counts = instructions(requests)
+    except (OSError, subprocess.CalledProcessError) as reason:
+        return Table(INSTRUCTIONS, [""], note=f"Not counted, which takes valgrind: {reason}"), {}
+    return tell(INSTRUCTIONS, 1, {which: each / 1000 for which, each in counts.items()})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What it costs to measure a request.")
-    parser.add_argument("--rounds", type=int, default=40, help=f"of {REPORT} requests to each server (40)")
-    parser.add_argument("--instructions", type=int, default=REPORT, metavar="N", help="count those of N requests")
+    parser.add_argument("--quick", action="store_true", help="only see whether it runs")
+    parser.add_argument("--json", metavar="FILE", help="write the results there, too")
     parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if min(given.rounds, given.instructions) < 1:
-        parser.error("a figure needs one round and one request at the least")
     if given.answer is not None:
         answer(given.answer)
         return
-    show("CPU microseconds a request", 2, cpu_microseconds(given.rounds))
-    try:
-        counts = instructions(given.instructions)
-    except (OSError, subprocess.CalledProcessError) as reason:
-        print(f"\nno instructions are counted, which takes valgrind: {reason}")
-    else:
-        show("thousand instructions a request", 1, {which: each / 1000 for which, each in counts.items()})
+    results = Results("request")
+    results.add(*tell(MICROSECONDS, 2, cpu_microseconds(1 if given.quick else 60)))
+    results.add(*compare_instructions(10 if given.quick else REPORT))
+    results.show()
+    if given.json is not None:
+        results.write(given.json)
 
 
 if __name__ == "__main__":

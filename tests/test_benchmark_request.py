@@ -2,53 +2,58 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).parent.parent / "benchmarks" / "request.py"
-TABLES = "CPU microseconds a request", "thousand instructions a request"
-ROW = re.compile(r"  (.+?) +([\d.]+) +([\d.]+) +([+-][\d.]+) x([\d.]+) +([\d.]+) +([+-][\d.]+) x([\d.]+)")
+import pytest
+
+from benchmarks import request
+from benchmarks.results import Results, Table
+
+ROOT = Path(__file__).parent.parent
 
 
-def run(**variables: str) -> str:
-    """What a very short run prints."""
-    command = [sys.executable, PROGRAM, "--rounds=1", "--instructions=10"]
-    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120)
+def run(directory: Path, **variables: str) -> Results:
+    """What a very short run tells."""
+    told = directory / "request.json"
+    command = [sys.executable, "-m", "benchmarks.request", "--quick", f"--json={told}"]
+    done = subprocess.run(command, cwd=ROOT, env=variables or None, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return Results.read(told)
 
 
-def check_table(told: str, title: str) -> None:
-    """There is a row for each site, and it adds up."""
-    [table] = re.findall(rf"^{title} .*\n((?:  .*\n)+)", told, re.MULTILINE)
-    rows = [ROW.fullmatch(line) for line in table.splitlines()]
-    assert [row and row[1] for row in rows] == ["hello world", "five segments", "a Klein route"]
-    for row in rows:
-        assert row is not None
-        bare, timed, more, ratio, in_place, more_in_place, ratio_in_place = map(float, row.groups()[1:])
-        assert abs(bare + more - timed) < 0.2
-        assert abs(bare + more_in_place - in_place) < 0.2
-        assert abs(timed / bare - ratio) < 0.02
-        assert abs(in_place / bare - ratio_in_place) < 0.02
+def check(table: Table, title: str) -> None:
+    """There is a row for each site."""
+    assert table.title == title
+    assert [row[0] for row in table.rows] == ["hello world", "five segments", "a Klein route"]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
 def test_without_valgrind_there_is_a_table_and_a_sentence(tmp_path: Path) -> None:
     """The microseconds need nothing but this package and Klein."""
-    told = run(PATH=str(tmp_path))
-    check_table(told, TABLES[0])
-    assert TABLES[1] not in told
-    assert "\nno instructions are counted, which takes valgrind: " in told
+    microseconds, instructions = run(tmp_path, PATH=str(tmp_path)).tables
+    check(microseconds, request.MICROSECONDS)
+    assert instructions.rows == []
+    assert instructions.note.startswith("Not counted, which takes valgrind: ")
 
 
-def test_with_valgrind_there_are_two_tables() -> None:
-    """And nothing is told that was not counted."""
-    told = run()
-    check_table(told, TABLES[0])
-    if shutil.which("valgrind") is None:
-        assert "\nno instructions are counted, which takes valgrind: " in told
-    else:
-        check_table(told, TABLES[1])
+def test_with_valgrind_there_are_two_tables(tmp_path: Path) -> None:
+    """And a request that is measured takes more instructions than one that is not."""
+    results = run(tmp_path)
+    for table, title in zip(results.tables, (request.MICROSECONDS, request.INSTRUCTIONS), strict=True):
+        check(table, title)
+    more = [figure for name, figure in results.figures.items() if name.startswith(request.INSTRUCTIONS)]
+    assert len(more) == 6
+    assert min(more) > 0
+
+
+def test_a_row_adds_up() -> None:
+    """What it costs without, with, how much more that is, and how many times as much."""
+    costs = {(name, how): cost for name in request.SITES for how, cost in zip(HOWS, (10.0, 12.5, 15.0), strict=True)}
+    table, figures = request.tell("Cost", 1, costs)
+    assert table.rows[0] == ["hello world", "10.0", "12.5", "+2.5", "1.25", "15.0", "+5.0", "1.50"]
+    assert figures["Cost more, hello world, TimedResource"] == pytest.approx(2.5)
+
+
+HOWS = request.BARE, *request.MEASURED

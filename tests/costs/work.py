@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from timeit import Timer
 
 from benchmarks import request, valgrind
-from benchmarks.operations import EMPTY, PIECE, REFERENCE, of_txmetrics
+from benchmarks.costs.operations import EMPTY, PIECE, REFERENCE, of_txmetrics
 from txmetrics import MetricsRegistry
 from txmetrics.wire import Graphite
 

@@ -1,0 +1,1 @@
+"""The parts of hot_path: what is compared, what a value costs in all, instructions, and importing."""

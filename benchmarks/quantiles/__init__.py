@@ -1,0 +1,1 @@
+"""The parts of accuracy: streams of values, and how each library tells their percentiles."""

@@ -1,0 +1,233 @@
+"""The same metrics in txmetrics and in its peers, and a report of them all without a reactor.
+
+Of every 50,000 values, as txmetrics counts them, 10,000 are counters, 5,000 are gauges, 5,000 belong to 1,000 meters,
+and 30,000 to 1,875 timers. A peer has the same metrics, which are other numbers of values in its own count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import implementer
+
+from benchmarks.costs.operations import peer
+from txmetrics import MetricsRegistry, backends
+from txmetrics.clock import Clock
+from txmetrics.interfaces import Chunk, IDelivery, Ledger
+from txmetrics.reporter import Backend, Reporter
+from txmetrics.wire import Graphite
+
+__all__ = [
+    "LIBRARIES",
+    "OURS",
+    "OURS_DELIVERED",
+    "PROMETHEUS",
+    "PYFORMANCE",
+    "Add",
+    "Report",
+    "age",
+    "carbon_reporter",
+    "feed",
+    "fill_prometheus",
+    "fill_txmetrics",
+    "told",
+]
+
+OURS, OURS_DELIVERED = "txmetrics", "txmetrics, with its delivery"
+PYFORMANCE, PROMETHEUS = "pyformance", "prometheus_client"
+
+VALUES_OF_A_METER, VALUES_OF_A_TIMER = 5, 16
+CHILDREN = 100
+"""So many of prometheus_client's metrics have a name in common, and differ by a label."""
+
+Add = Callable[[float], None]
+
+
+class Report(NamedTuple):
+    """A registry: how each of its timers takes a value, and how everything is written down, once.
+
+    ``write`` returns the bytes, or how many values they held where they are in pieces.
+    """
+
+    library: str
+    adds: list[Add]
+    write: Callable[[], bytes | int]
+
+
+class Sizes(NamedTuple):
+    """How many metrics of each kind are ``values`` values."""
+
+    counters: int
+    gauges: int
+    meters: int
+    timers: int
+
+    @classmethod
+    def of(cls, values: int) -> Sizes:
+        counters, gauges, meters = values // 5, values // 10, values // 50
+        rest = values - counters - gauges - VALUES_OF_A_METER * meters
+        return cls(counters, gauges, meters, rest // VALUES_OF_A_TIMER)
+
+
+def told(written: bytes | int) -> int:
+    """How many values a report has."""
+    if isinstance(written, int):
+        return written
+    return sum(not line.startswith(b"#") for line in written.splitlines())
+
+
+LIVED = 300
+"""Values that each timer gets before anything is measured: then it has grown to about what it will be."""
+
+
+def age(adds: list[Add]) -> None:
+    """Let the timers be those of a server that has been up for a while."""
+    for _ in feed(adds, LIVED):
+        pass
+
+
+def feed(adds: list[Add], size: int) -> Iterator[None]:
+    """Add ``size`` values to each timer, lognormal ones in another order each, one timer a step."""
+    random = Random(size)
+    values = [random.lognormvariate(-5, 1) for _ in range(2 * size)]
+    for number, add in enumerate(adds):
+        start = number % size
+        for value in values[start : start + size]:
+            add(value)
+        yield
+
+
+# txmetrics
+
+
+def fill_txmetrics(registry: MetricsRegistry, values: int) -> list[Add]:
+    sizes = Sizes.of(values)
+    for number in range(sizes.counters):
+        registry.counter(f"app.counter{number}").inc(number)
+    for number in range(sizes.gauges):
+        registry.gauge(f"app.gauge{number}").set(number / 7)
+    for number in range(sizes.meters):
+        registry.meter(f"app.meter{number}").mark(number)
+    return [registry.timer(f"app.timer{number}").add for number in range(sizes.timers)]
+
+
+@implementer(IDelivery)
+class Nowhere:
+    """A delivery that counts the values and throws them away."""
+
+    def __init__(self) -> None:
+        self.counts: Mapping[str, int] = {}
+        self.levels: Mapping[str, float] = {}
+        self.ledger = Ledger(0, 0, 0, 0, 0, {})
+        self.points = 0
+
+    def start(self) -> None:
+        pass
+
+    def deliver(self, chunk: Chunk) -> None:
+        self.points += chunk.points
+
+    def stop(self, seconds: float) -> Deferred[None]:
+        return succeed(None)
+
+
+def of_txmetrics(values: int) -> Report:
+    """A Reporter, with all its turns, in a reactor that does nothing between them; nothing is delivered."""
+    nowhere = Nowhere()
+    reactor, registry = _by_hand()
+    adds = fill_txmetrics(registry, values)
+    Reporter(registry, lambda _: Backend(Graphite(), nowhere), 1, reactor=reactor).startService()
+
+    def write() -> int:
+        before = nowhere.points
+        reactor.advance(1)
+        return nowhere.points - before
+
+    return Report(OURS, adds, write)
+
+
+def of_txmetrics_delivered(values: int) -> Report:
+    """The same with a delivery, which keeps everything, as its backend does not answer."""
+    reactor, registry = _by_hand()
+    adds = fill_txmetrics(registry, values)
+    reporter = backends.graphite(registry, "unix:/nowhere", 1, reactor=reactor)
+    reporter.startService()
+
+    def write() -> int:
+        before: int = reporter.ledger()["collected"]
+        reactor.advance(1)
+        after: int = reporter.ledger()["collected"]
+        return after - before
+
+    return Report(OURS_DELIVERED, adds, write)
+
+
+def _by_hand() -> tuple[MemoryReactorClock, MetricsRegistry]:
+    """A reactor whose time is advanced by hand, and a registry by its time; a turn's length is still the machine's."""
+    reactor = MemoryReactorClock()
+    return reactor, MetricsRegistry(Clock(wall=lambda: 1e9 + reactor.seconds(), tick=time.perf_counter))
+
+
+# The peers
+
+
+def carbon_reporter(values: int, interval: float, port: int) -> tuple[Any, list[Add]]:
+    """pyformance's reporter of a registry, for 127.0.0.1; how the timers take a value. ImportError without it."""
+    registry = peer("pyformance").MetricsRegistry()
+    sizes = Sizes.of(values)
+    for number in range(sizes.counters):
+        registry.counter(f"app.counter{number}").inc(number)
+    for number in range(sizes.gauges):
+        registry.gauge(f"app.gauge{number}").set_value(number / 7)
+    for number in range(sizes.meters):
+        registry.meter(f"app.meter{number}").mark(number)
+    adds = [registry.timer(f"app.timer{number}")._update for number in range(sizes.timers)]
+    make = peer("pyformance.reporters.carbon_reporter").CarbonReporter
+    return make(registry, interval, server="127.0.0.1", port=port), adds
+
+
+def of_pyformance(values: int) -> Report:
+    """What its CarbonReporter does, without the socket."""
+    reporter, adds = carbon_reporter(values, 1, 0)
+    return Report(PYFORMANCE, adds, lambda: reporter._collect_metrics(reporter.registry))
+
+
+def fill_prometheus(values: int) -> tuple[Any, list[Add]]:
+    """A registry, and how the histograms, which are its timers, take a value. ImportError without it."""
+    client = peer("prometheus_client")
+    registry = client.CollectorRegistry()
+    sizes = Sizes.of(values)
+
+    def children(kind: Any, name: str, count: int) -> Iterator[Any]:
+        for start in range(0, count, CHILDREN):
+            family = kind(f"app_{name}{start}", name, ["which"], registry=registry)
+            for number in range(start, min(start + CHILDREN, count)):
+                yield family.labels(str(number))
+
+    for number, counter in enumerate(children(client.Counter, "counter", sizes.counters)):
+        counter.inc(number)
+    for number, gauge in enumerate(children(client.Gauge, "gauge", sizes.gauges)):
+        gauge.set(number / 7)
+    for number, counter in enumerate(children(client.Counter, "meter", sizes.meters)):
+        counter.inc(number)
+    return registry, [timer.observe for timer in children(client.Histogram, "timer", sizes.timers)]
+
+
+def of_prometheus(values: int) -> Report:
+    registry, adds = fill_prometheus(values)
+    generate = peer("prometheus_client").generate_latest
+    return Report(PROMETHEUS, adds, lambda: generate(registry))
+
+
+LIBRARIES: dict[str, Callable[[int], Report]] = {
+    OURS: of_txmetrics,
+    OURS_DELIVERED: of_txmetrics_delivered,
+    PYFORMANCE: of_pyformance,
+    PROMETHEUS: of_prometheus,
+}
+"""A report of so many values, made the way of each. Raises ImportError if the library is not installed."""

@@ -1,0 +1,1 @@
+"""The parts of memory and scale: what is measured, and where."""

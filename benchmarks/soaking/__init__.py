@@ -1,0 +1,1 @@
+"""The parts of soak: the server, its world, and the judgement."""
