@@ -46,32 +46,48 @@ class MetricsRegistry:
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self.clock = clock
         self._metrics: dict[str, Metric] = {}
+        # Once more, by kind, so that to ask for one by its name is a single look.
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._meters: dict[str, Meter] = {}
+        self._timers: dict[str, Timer] = {}
         # Names and metrics in their order, once more, because a report that spans many turns of the reactor cannot
         # iterate over a dict that grows meanwhile. None after a removal: rebuilt when next needed.
         self._order: tuple[list[str], list[Metric]] | None = [], []
         self._readers: WeakSet[Reader] = WeakSet()
 
     def counter(self, name: str) -> Counter:
-        metric = self._metrics.get(name)
-        return metric if metric.__class__ is Counter else self._make(name, Counter, Counter)
+        try:
+            return self._counters[name]
+        except KeyError:
+            return self._make(name, Counter, Counter, self._counters)
 
     def gauge(self, name: str, tell: Callable[[], object] | None = None) -> Gauge:
         """The gauge ``name``. With ``tell``, a new gauge that calls it; ValueError if ``name`` is taken."""
-        if tell is not None and isinstance(self._metrics.get(name), Gauge):
+        if name not in self._gauges:
+            return self._make(name, Gauge, lambda: Gauge(tell), self._gauges)
+        if tell is not None:
             raise ValueError(f"{name!r} exists already; unregister it to give it another callable")
-        return self._make(name, Gauge, lambda: Gauge(tell))
+        return self._gauges[name]
 
     def histogram(self, name: str) -> Histogram:
-        metric = self._metrics.get(name)
-        return metric if metric.__class__ is Histogram else self._make(name, Histogram, Histogram)
+        try:
+            return self._histograms[name]
+        except KeyError:
+            return self._make(name, Histogram, Histogram, self._histograms)
 
     def meter(self, name: str) -> Meter:
-        metric = self._metrics.get(name)
-        return metric if metric.__class__ is Meter else self._make(name, Meter, lambda: Meter(self.clock))
+        try:
+            return self._meters[name]
+        except KeyError:
+            return self._make(name, Meter, lambda: Meter(self.clock), self._meters)
 
     def timer(self, name: str) -> Timer:
-        metric = self._metrics.get(name)
-        return metric if metric.__class__ is Timer else self._make(name, Timer, lambda: Timer(self.clock))
+        try:
+            return self._timers[name]
+        except KeyError:
+            return self._make(name, Timer, lambda: Timer(self.clock), self._timers)
 
     def scope(self, prefix: str) -> Scope:
         """A view on this registry in which every name begins with ``prefix`` and a dot."""
@@ -81,6 +97,8 @@ class MetricsRegistry:
         """Forget the metric ``name``. Raises KeyError if there is none."""
         self._find(name)
         del self._metrics[name]
+        for of_a_kind in (self._counters, self._gauges, self._histograms, self._meters, self._timers):
+            of_a_kind.pop(name, None)
         self._order = None
         for reader in self._readers:
             reader.forget(name)
@@ -126,20 +144,19 @@ class MetricsRegistry:
         except KeyError:
             raise KeyError(f"no metric is named {name!r}") from None
 
-    def _make(self, name: str, kind: type[M], make: Callable[[], M]) -> M:
-        metric = self._metrics.get(name)
-        if metric is None:
-            name = _not_own(names.check(name), "metric name")
-            self._check_lines(name, kind)
-            metric = self._metrics[name] = make()
-            if self._order is not None:
-                self._order[0].append(name)
-                self._order[1].append(metric)
-        elif metric.__class__ is not kind:
+    def _make(self, name: str, kind: type[M], make: Callable[[], M], of_its_kind: dict[str, M]) -> M:
+        other = self._metrics.get(name)
+        if other is not None:
             raise ValueError(
-                f"{name!r} is a {metric.__class__.__name__.lower()} already, "
+                f"{name!r} is a {other.__class__.__name__.lower()} already, "
                 f"it cannot be a {kind.__name__.lower()} too; choose another name"
             )
+        name = _not_own(names.check(name), "metric name")
+        self._check_lines(name, kind)
+        metric = self._metrics[name] = of_its_kind[name] = make()
+        if self._order is not None:
+            self._order[0].append(name)
+            self._order[1].append(metric)
         return metric
 
     def _check_lines(self, name: str, kind: type[Metric]) -> None:

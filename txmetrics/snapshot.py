@@ -37,37 +37,29 @@ QUANTILES = (("p50", 0.5), ("p75", 0.75), ("p95", 0.95), ("p98", 0.98), ("p99", 
 """The percentiles that are told."""
 
 
-class Distribution:
+class Distribution(NamedTuple):
     """How a set of values, never an empty one, is spread. Immutable.
 
     ``count``, ``sum``, ``min``, ``max`` and ``mean`` are exact; ``stddev`` is the sample's (divided by
     n - 1; 0.0 for a single value). ``quantile`` is within 0.4 % of the true order statistic.
     """
 
-    __slots__ = ("_ranks", "_values", "count", "max", "min", "stddev", "sum")
-
-    def __init__(
-        self,
-        count: int,
-        total: float,
-        low: float,
-        high: float,
-        stddev: float,
-        values: Sequence[float],
-        ranks: Sequence[int] | None = None,
-    ) -> None:
-        """``values`` ascend; ``ranks[i]`` counts the values up to and with ``values[i]`` (None: one each)."""
-        self.count = count
-        self.sum = total
-        self.min = low
-        self.max = high
-        self.stddev = stddev
-        self._values = values
-        self._ranks = ranks
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
+    sum: float
+    min: float
+    max: float
+    stddev: float
+    values: Sequence[float]
+    """They ascend; each stands for itself, or for all that are near it."""
+    ranks: Sequence[int] | None = None
+    """``ranks[i]`` counts the values up to and with ``values[i]``. None: one each."""
 
     @property
     def mean(self) -> float:
-        return min(max(self.sum / self.count, self.min), self.max)  # no rounding may lead outside
+        mean, low, high = self.sum / self.count, self.min, self.max
+        if low <= mean <= high:
+            return mean
+        return low if mean < low else high  # no rounding may lead outside
 
     def quantile(self, q: float) -> float:
         """The smallest value that at least ``q`` (0..1) of all values do not exceed: the nearest rank.
@@ -80,16 +72,16 @@ class Distribution:
 
     def numbers(self) -> tuple[Number, ...]:
         """``max mean min stddev`` and the percentiles."""
-        if self._ranks is None:
-            percentiles = _percentiles(self.count)(self._values)
+        if self.ranks is None:
+            percentiles = _percentiles(self.count)(self.values)
         else:
             percentiles = tuple(self._of_rank(_nearest_rank(q, self.count)) for _, q in QUANTILES)
         return self.max, self.mean, self.min, self.stddev, *percentiles
 
     def _of_rank(self, rank: int) -> float:
-        if self._ranks is None:
-            return self._values[rank - 1]
-        return min(max(self._values[bisect_left(self._ranks, rank)], self.min), self.max)
+        if self.ranks is None:
+            return self.values[rank - 1]
+        return min(max(self.values[bisect_left(self.ranks, rank)], self.min), self.max)
 
 
 def _nearest_rank(q: float, count: int) -> int:

@@ -47,12 +47,12 @@ class Accumulator:
 
     def extend(self, batch: Batch) -> None:
         """Take in the values of ``batch``."""
-        self._add_moments(len(batch.values), batch.parts, batch.low, batch.high)
-        if self._sketch is not None and len(batch.values) >= FEW:
-            packed = pack(f"{len(batch.values)}d", *batch.values)
-            self._sketch.add(packed, batch.mean, batch.deviation)
+        values = batch.values
+        self._add_moments(len(values), batch.parts, batch.low, batch.high)
+        if self._sketch is not None and len(values) >= FEW:
+            self._sketch.add(pack(f"{len(values)}d", *values), batch.mean, batch.deviation)
             return
-        self._raw.fromlist(batch.values)
+        self._raw.fromlist(values)
         if len(self._raw) > (self._exact if self._sketch is None else 2 * FEW):
             self._sketch_raw()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from math import copysign, dist, fsum, inf, isfinite, sqrt
 from sys import byteorder
 
-from txmetrics.snapshot import Distribution
+from txmetrics.snapshot import Distribution, make
 
 __all__ = ["NEGATIVE", "Batch", "add_up", "buckets", "clamp", "middles", "sample_stddev"]
 
@@ -30,16 +30,27 @@ _MASK = _ONES * (2 * NEGATIVE - 1)
 
 
 class Batch:
-    """Finite doubles, at least one."""
+    """Finite doubles, at least one. Values that are not finite make it one of which ``parts[0]`` is not finite."""
 
     __slots__ = ("_deviation", "high", "low", "parts", "values")
 
     def __init__(self, values: list[float], *, ascending: bool = False) -> None:
         self.values = values
-        self.low, self.high = (values[0], values[-1]) if ascending else (min(values), max(values))
-        self.parts = _add_up(values, self.low, self.high)
+        low, high = (values[0], values[-1]) if ascending else (min(values), max(values))
+        self.low, self.high = low, high
+        self.parts: tuple[float, ...]
         """The exact sum, as ``add_up`` tells it."""
         self._deviation: float | None = None
+        if low > 0 and high <= _HUGE:
+            total = fsum(values)
+            if total < low * _ALIKE:
+                # All are multiples of the least one's last bit; what the sum lacks, less than that many, is a double.
+                values.append(-total)
+                lacks = fsum(values)
+                values.pop()
+                self.parts = (total, lacks) if lacks else (total,)
+                return
+        self.parts = add_up(values)
 
     @property
     def mean(self) -> float:
@@ -54,14 +65,15 @@ class Batch:
 
     def distribution(self) -> Distribution:
         """Of values that ascend."""
-        count = len(self.values)
-        stddev = sample_stddev(self.deviation, count)
-        return Distribution(count, self.parts[0], self.low, self.high, stddev, self.values)
+        values, count, total = self.values, len(self.values), self.parts[0]
+        stddev = sample_stddev(self.deviation, count) if count > 1 else 0.0
+        spread: Distribution = make(Distribution, (count, total, self.low, self.high, stddev, values, None))
+        return spread
 
 
 def clamp(mean: float, low: float, high: float) -> float:
     """No rounding (or infinite sum) leads outside of the values, so that equal ones do not deviate."""
-    return min(max(mean, low), high)
+    return mean if low <= mean <= high else min(max(mean, low), high)
 
 
 def sample_stddev(deviation: float, count: int) -> float:
@@ -111,15 +123,3 @@ def add_up(parts: Sequence[float]) -> tuple[float, ...]:
     except (OverflowError, ValueError):  # the latter for infinities of both signs
         return (next((part for part in rest if not isfinite(part)), copysign(inf, sum(rest))),)
     return tuple(exact) or (0.0,)
-
-
-def _add_up(values: list[float], low: float, high: float) -> tuple[float, ...]:
-    """The exact sum of ``values``, as add_up tells it; quicker where they are as alike as most are."""
-    if low <= 0 or high > _HUGE:
-        return add_up(values)
-    total = fsum(values)
-    if total >= low * _ALIKE:
-        return add_up(values)
-    # All are multiples of the least one's last bit, so what the sum lacks, less than that many of them, is a double.
-    lacks = fsum([*values, -total])
-    return (total, lacks) if lacks else (total,)

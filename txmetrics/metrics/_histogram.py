@@ -7,7 +7,7 @@ recent; and when somebody looks, that goes into the histogram's life and into th
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from struct import pack
 from typing import Any
@@ -241,19 +241,20 @@ class Histogram:
             accumulator.merge(beyond)
         return None if taker is None else beyond.distribution()
 
-    def _others(self, taker: Window | None) -> list[Accumulator]:
+    def _others(self, taker: Window | None) -> Sequence[Accumulator]:
         """The life's and those of all windows in use but the ``taker``; those given up are forgotten."""
-        if self._life is None:
-            self._life = Accumulator(EXACT_IN_A_LIFE)
-        others, living = [self._life], 0
-        for reference in self._windows:
-            window = reference()
-            if window is not None:
-                living += 1
-                if window is not taker and window.looked:
-                    others.append(window.catch_up())
-        if living < len(self._windows):
-            self._windows = tuple(map(ref, self._living()))
+        life = self._life
+        if life is None:
+            life = self._life = Accumulator(EXACT_IN_A_LIFE)
+        windows = self._windows
+        if len(windows) == 1 and windows[0]() is taker:  # as with the usual single reader
+            return (life,)
+        others, living = [life], self._living()
+        for window in living:
+            if window is not taker and window.looked:
+                others.append(window.catch_up())
+        if len(living) < len(windows):
+            self._windows = tuple(map(ref, living))
         return others
 
     def _batch(self, values: list[float], ascending: bool = False) -> Batch | None:
