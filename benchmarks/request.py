@@ -17,12 +17,12 @@ import gc
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from klein import Klein
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 from benchmarks import valgrind
 from benchmarks.results import Results, Table
@@ -33,8 +33,6 @@ REPORT = 1000
 """So many requests, then a collection."""
 
 MICROSECONDS, INSTRUCTIONS = "CPU microseconds a request", "Thousand instructions a request"
-
-NOTE = "In process, without sockets; all that is told of a request and its route, and its part of the collection."
 
 WARM = 300
 """So many requests before a measurement begins."""
@@ -74,7 +72,14 @@ SITES: dict[str, tuple[Callable[[], Any], bytes]] = {
 }
 """What is asked, and for what."""
 
-BARE, *MEASURED = "bare", "TimedResource", "measure_site"
+BARE, FLOOR, *OURS = "bare", "floor", "TimedResource", "measure_site"
+MEASURED = FLOOR, *OURS
+
+NOTE = (
+    "In process, without sockets; all that is told of a request and its route, and its part of the collection. The "
+    "floor is a subclass of Request that looks at the clock when it is processed and when it finishes, and puts the "
+    "difference into a list."
+)
 
 
 class Nowhere(StringTransport):
@@ -87,6 +92,20 @@ class Nowhere(StringTransport):
         pass
 
 
+class Clocked(Request):
+    """The least that takes the time of a request."""
+
+    times: ClassVar[list[float]] = []
+
+    def process(self) -> None:
+        self.began = time.perf_counter()
+        super().process()
+
+    def finish(self) -> None:
+        self.times.append(time.perf_counter() - self.began)
+        super().finish()
+
+
 class Server:
     """One of the SITES, measured or not, with a connection to it."""
 
@@ -96,6 +115,8 @@ class Server:
         site = Site(TimedResource(make(), registry) if measuring == "TimedResource" else make())
         if measuring == "measure_site":
             measure_site(site, registry)
+        if measuring == FLOOR:
+            site.requestFactory = Clocked
         site.timeOut = None
         self._channel = site.buildProtocol(None)
         self._channel.makeConnection(Nowhere())
@@ -110,6 +131,7 @@ class Server:
                 self._channel.dataReceived(self._request)
             for _ in self._reader.collect():
                 pass
+            Clocked.times.clear()
 
 
 def all_servers() -> dict[tuple[str, str], Server]:

@@ -10,6 +10,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from math import ceil
 from random import Random
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -92,10 +93,35 @@ def of_ddsketch(metrics: int) -> Iterator[Subject]:
     yield Subject("ddsketch", [sketch.add for sketch in sketches], read)
 
 
+class SortedList:
+    """The least that tells percentiles: a list that is sorted, without a sum that is right, deviations or a past."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def read(self) -> None:
+        values = self.values
+        values.sort()
+        count = len(values)
+        _ = count, sum(values), values[0], values[-1], [values[ceil(q * count) - 1] for q in PERCENTILES]
+        values.clear()
+
+
+def of_floor(metrics: int) -> Subject:
+    lists = [SortedList() for _ in range(metrics)]
+
+    def read() -> None:
+        for each in lists:
+            each.read()
+
+    return Subject("floor: a sorted list", [each.values.append for each in lists], read)
+
+
 def subjects(metrics: int) -> Iterator[Subject]:
     for readers in (1, 2):
         for name in (HISTOGRAM, TIMER):
             yield of_txmetrics(name, readers, metrics)
+    yield of_floor(metrics)
     for of_peer in (of_pyformance, of_ddsketch):
         with suppress(ImportError):  # the table of operations tells what is missing
             yield from of_peer(metrics)
@@ -141,7 +167,8 @@ def tell(taken: dict[str, dict[int, list[float]]]) -> tuple[Table, Plot, dict[st
         "Adding, folding and one reading an interval, the loop around it included (5 to 10 ns), in a registry of 100 "
         "metrics (10 at 1,000 values, one at more). 10th percentile of "
         "rounds that alternate; `times cheaper` is the median of the rounds' ratios. pyformance keeps a sample, of all "
-        "values that there ever were; ddsketch begins anew with each interval, at 1 % accuracy."
+        "values that there ever were; ddsketch begins anew with each interval, at 1 % accuracy. The floor is a list "
+        "without bounds, whose only statistics are count, sum, least, most and percentiles."
     )
     for name, by_size in least.items():
         table.rows.append([name, *(f"{by_size[size]:,.0f}" for size in sizes)])

@@ -10,14 +10,18 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from txmetrics import MetricsRegistry
 
-__all__ = ["EMPTY", "PIECE", "REFERENCE", "Operation", "all_operations", "peer"]
+__all__ = ["EMPTY", "FLOOR", "PIECE", "REFERENCE", "Operation", "all_operations", "peer"]
 
 COUNTER, BY_NAME, METER, GAUGE = "counter.inc", "counter by name", "meter.mark", "gauge.set"
 HISTOGRAM, TIMER, WITH, WITH_BY_NAME = "histogram.add", "timer.add", "with timer", "with timer by name"
+
+FLOOR = "floor"
+"""Stands for a library in which there is nothing but what has to be."""
 
 PIECE = 100
 """So many operations are measured in one go, which is less than a histogram folds at a time."""
@@ -85,6 +89,23 @@ def of_txmetrics() -> Iterator[Operation]:
         (WITH_BY_NAME, 'with registry.timer("db.query").time(): pass', read),
     ]:
         yield Operation(what, "txmetrics", code, names, before)
+
+
+class Floor:
+    """The least that a ``with`` block can be that takes the time."""
+
+    __slots__ = ("began", "took")
+
+    def __enter__(self) -> None:
+        self.began = perf_counter()
+
+    def __exit__(self, *ignored: object) -> None:
+        self.took = perf_counter() - self.began
+
+
+def of_floor() -> Iterator[Operation]:
+    """Of those operations of which it is not REF."""
+    yield Operation(WITH, FLOOR, "with floor: pass", {"floor": Floor()})
 
 
 def of_pyformance() -> Iterator[Operation]:
@@ -180,6 +201,7 @@ def of_hdrhistogram() -> Iterator[Operation]:
 
 LIBRARIES: dict[str, Callable[[], Iterator[Operation]]] = {
     "txmetrics": of_txmetrics,
+    FLOOR: of_floor,
     "pyformance": of_pyformance,
     "prometheus_client": of_prometheus,
     "opentelemetry-sdk": of_opentelemetry,

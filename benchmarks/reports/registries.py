@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 OURS, OURS_DELIVERED = "txmetrics", "txmetrics, with its delivery"
+FLOOR = "floor: numbers into lines"
 PYFORMANCE, PROMETHEUS = "pyformance", "prometheus_client"
 
 VALUES_OF_A_METER, VALUES_OF_A_TIMER = 5, 16
@@ -224,10 +225,24 @@ def of_prometheus(values: int) -> Report:
     return Report(PROMETHEUS, adds, lambda: generate(registry))
 
 
+def of_floor(values: int) -> Report:
+    """What no report can do without: as many numbers, which are just there, written into lines."""
+    sizes = Sizes.of(values)
+    random = Random(1)
+    lines: list[tuple[str, int | float]] = [(f"app.counter{number}.count", number) for number in range(sizes.counters)]
+    lines += [(f"app.gauge{number}", random.lognormvariate(-5, 1)) for number in range(values - sizes.counters)]
+
+    def write() -> bytes:
+        return "".join([f"{name} {number!r} 1000000000\n" for name, number in lines]).encode()
+
+    return Report(FLOOR, [], write)
+
+
 LIBRARIES: dict[str, Callable[[int], Report]] = {
     OURS: of_txmetrics,
     OURS_DELIVERED: of_txmetrics_delivered,
     PYFORMANCE: of_pyformance,
     PROMETHEUS: of_prometheus,
+    FLOOR: of_floor,
 }
 """A report of so many values, made the way of each. Raises ImportError if the library is not installed."""

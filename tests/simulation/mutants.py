@@ -78,7 +78,7 @@ class TrustsKernel(Sender):
     """What the peer's kernel has acknowledged is delivered."""
 
     class outbox(Outbox):
-        def release(self) -> None:
+        def release(self, most: int = 0) -> None:
             while self._retained:
                 self._deliver(self._retained.popleft())
 
