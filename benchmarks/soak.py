@@ -4,10 +4,11 @@
     python -m benchmarks.soak --quick            # a look at whether it runs
 
 Two processes. The server (``soaking/server.py``) is one of Twisted Web in a TimedResource, and reports each second to a
-Graphite. Each second it makes 100 metrics of all kinds under names that never were, uses them, and unregisters those
-that are a minute old; every quarter of a second there is a route that never was; and each second a reader is made,
-looks at everything, and is dropped. So what is kept by name, or by reader, and not let go, is soon seen. This process
-is the Graphite, and asks: 200 requests a second, over connections that stay for 100 requests.
+Graphite. Each second it makes 100 metrics of all kinds under names that never were, and uses them; when they are a
+minute old, it unregisters one half, and an IdleExpiry the other. Every quarter of a second there is a route that never
+was; and each second a reader is made, looks at everything, and is dropped. So what is kept by name, or by reader, and
+not let go, is soon seen. This process is the Graphite, and asks: 200 requests a second, over connections that stay for
+100 requests.
 
 What the server occupies is read from /proc (Linux), every ten seconds. How late a report is, is how long after the
 second that it is stamped with its first line arrives here: there is one in every second, and the lateness must not

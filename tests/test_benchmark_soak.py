@@ -15,6 +15,7 @@ from benchmarks.soaking.judgement import Soaked, medians, quarters, slope, tell
 from benchmarks.soaking.server import USES, Churn, Pace, Size
 from benchmarks.soaking.world import Reports
 from txmetrics import MetricsRegistry
+from txmetrics.testing import FakeReactor
 
 ROOT = Path(__file__).parent.parent
 BEGAN = 1000.5
@@ -66,7 +67,7 @@ def test_it_runs_without_peers_and_tells_all_figures(tmp_path: Path) -> None:
 def test_a_server_that_ends_is_a_failure() -> None:
     """And is not waited for until the half hour is over."""
     program = (
-        "from benchmarks import soak; soak.QUICK = soak.QUICK._replace(pace=soak.QUICK.pace._replace(life=None));"
+        "from benchmarks import soak; soak.QUICK = soak.QUICK._replace(pace=soak.QUICK.pace._replace(new=None));"
         "soak.main()"
     )
     done = subprocess.run(
@@ -152,19 +153,21 @@ def test_the_arithmetic_is_right() -> None:
 
 
 def test_metrics_come_and_go() -> None:
-    """Of all kinds, under names that never were; as many are there as were made in their lifetime, and used."""
-    registry = MetricsRegistry()
+    """Of all kinds, used, under new names; half of them are unregistered at their age, half expire a little later."""
+    reactor = FakeReactor()
+    registry = MetricsRegistry(reactor.clock)
     churn = Churn(registry, Pace(new=10, life=3, every=1, count_every=1))
     names: set[str] = set()
-    for step in range(1, 8):
+    for step in range(1, 15):
+        reactor.advance(1)
         churn.step()
-        there = {reading.name for reading in registry.collect()}
-        assert len(there) == min(step, 3) * 10
+        there = set(registry)
+        assert len({name for name in there if name.startswith("app.")}) == min(step, 3) * 5
+        assert min(step, 3) * 5 <= len({name for name in there if name.startswith("idle.")}) <= min(step, 6) * 5
         names |= there
-    assert len(names) == 70
-    for kind in USES:
-        number = 61 + [*USES].index(kind)
-        assert registry.read(f"app.{kind}{number}").get("count", 1) >= 1
+    assert len(names) == 140
+    assert {name.split(".")[1].rstrip("0123456789") for name in names} == set(USES)
+    assert all(registry.read(name).get("count", 1) >= 1 for name in registry)
 
 
 def test_plots_begin_with_what_is_measured() -> None:

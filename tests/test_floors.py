@@ -22,7 +22,7 @@ STANDARD = frozenset(sys.stdlib_module_names)
 ZOPE = STANDARD | {"zope"}
 TWISTED = ZOPE | {"twisted"}
 
-FLOOR_0 = {"clock", "snapshot", "names", "forks", "stamps", "metrics", "interfaces", "registry", "family"}
+FLOOR_0 = {"clock", "snapshot", "names", "forks", "stamps", "metrics", "interfaces", "registry", "family", "expiry"}
 FLOOR_1 = {"wire"}
 EAST, WEST = {"delivery"}, {"instrument"}
 FLOOR_3 = {"reporter", "backends"}
@@ -42,6 +42,7 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "interfaces": ({"snapshot"}, ZOPE),
     "registry": ({"clock", "snapshot", "names", "metrics", "interfaces"}, ZOPE),
     "family": ({"names"}, STANDARD),
+    "expiry": ({"names", "metrics", "registry"}, STANDARD),
     # 1: formats, pure
     "wire": ({"snapshot", "names", "interfaces"}, ZOPE),
     # 2: bytes out in the east, events in in the west; they never meet; time, which both may be told
@@ -56,7 +57,7 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "tap": (BELOW_4, TWISTED),
     "testing": (BELOW_4, TWISTED),
     # the front door knows what it names, the plugin a name only
-    "txmetrics": ({"clock", "metrics", "registry", "instrument", "reporter", "backends"}, STANDARD),
+    "txmetrics": ({"clock", "expiry", "metrics", "registry", "instrument", "reporter", "backends"}, STANDARD),
     "txmetrics_plugin": (set(), TWISTED),
 }
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import txmetrics
-from txmetrics import backends, clock, instrument, metrics, registry, reporter
+from txmetrics import backends, clock, expiry, instrument, metrics, registry, reporter
 
 PROMISED = {
     "Counter": metrics.Counter,
@@ -22,6 +22,7 @@ PROMISED = {
     "Reader": registry.Reader,
     "Scope": registry.Scope,
     "Clock": clock.Clock,
+    "IdleExpiry": expiry.IdleExpiry,
     "instrument": instrument,
     "MeasuredConnectionPool": instrument.MeasuredConnectionPool,
     "MeasuredLog": instrument.MeasuredLog,

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 
-from txmetrics import MetricsRegistry, TimedResource, timed
+from txmetrics import IdleExpiry, MetricsRegistry, TimedResource, timed
 from txmetrics.tap import Options
 from txmetrics.testing import GraphiteReceiver
 
@@ -118,7 +118,7 @@ def test_the_lines_about_your_own_numbers_run() -> None:
     section = README.split("## Your own numbers")[1]
     code = section.split("```python\n")[1].split("```")[0]
     registry = MetricsRegistry()
-    exec(code, {"registry": registry, "queue": [1, 2], "mail": b"four", "timed": timed})
+    exec(code, {"registry": registry, "queue": [1, 2], "mail": b"four", "timed": timed, "IdleExpiry": IdleExpiry})
     assert registry.read("jobs.done") == {"count": 1}
     assert registry.read("queue.length") == {"value": 2}
     assert registry.read("mails")["count"] == 3

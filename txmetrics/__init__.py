@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from txmetrics.clock import Clock
+from txmetrics.expiry import IdleExpiry
 from txmetrics.metrics import Counter, Gauge, Histogram, Meter, Timer
 from txmetrics.registry import MetricsRegistry, Reader, Scope
 
@@ -46,6 +47,7 @@ __all__ = [
     "Reader",
     "Scope",
     "Clock",
+    "IdleExpiry",
     # events in
     "instrument",
     "MeasuredConnectionPool",

@@ -128,6 +128,17 @@ class MetricsRegistry:
     def __len__(self) -> int:
         return len(self._metrics)
 
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the order of their making; metrics may come and go meanwhile."""
+        return iter([*self._metrics])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._metrics
+
+    def __getitem__(self, name: str) -> Metric:
+        """The metric ``name``, of whatever kind it is. Raises KeyError if there is none."""
+        return self._find(name)
+
     def _in_order(self) -> tuple[list[str], list[Metric]]:
         """Names and metrics, to be gone through together; metrics may come and go meanwhile.
 

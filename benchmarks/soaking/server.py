@@ -22,13 +22,16 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from txmetrics import MetricsRegistry, TimedResource, backends
+from txmetrics import IdleExpiry, MetricsRegistry, TimedResource, backends
 from txmetrics.instrument import set_route
 
 __all__ = ["HOST", "USES", "Churn", "Pace", "Size"]
 
 reactor: Any = _reactor
 HOST = "127.0.0.1"
+
+APP, IDLE = "app", "idle"
+"""What the names of metrics that are unregistered begin with, and of those that expire."""
 
 OF_A_ROUTE = 50
 """So many requests, and the next ones belong to a route that never was before."""
@@ -43,7 +46,7 @@ class Pace(NamedTuple):
     new: int
     """So many metrics are made each second,"""
     life: int
-    """and unregistered after so many seconds."""
+    """and unregistered after so many seconds; every other one by an IdleExpiry."""
     every: float
     """Seconds from one Size to the next."""
     count_every: int
@@ -69,7 +72,7 @@ def add_some(add: Callable[[float], None]) -> None:
 
 USES: dict[str, Callable[[MetricsRegistry, str], object]] = {
     "counter": lambda registry, name: registry.counter(name).inc(),
-    "gauge": lambda registry, name: registry.gauge(name, lambda: len(name)),
+    "gauge": lambda registry, name: registry.gauge(name).set(len(name)),
     "meter": lambda registry, name: registry.meter(name).mark(),
     "histogram": lambda registry, name: add_some(registry.histogram(name).add),
     "timer": lambda registry, name: add_some(registry.timer(name).add),
@@ -85,20 +88,23 @@ class Churn:
         self._pace = pace
         self._generations: deque[list[str]] = deque()
         self._made = 0
+        self._expiry = IdleExpiry(registry, IDLE, pace.life)
 
     def step(self) -> None:
         """A second has passed: new metrics under names that never were, the oldest forgotten, one reader's visit."""
-        self._generations.append([self._make() for _ in range(self._pace.new)])
+        made = [self._make() for _ in range(self._pace.new)]
+        self._generations.append([name for name in made if not name.startswith(IDLE)])
         if len(self._generations) > self._pace.life:
             for name in self._generations.popleft():
                 self._registry.unregister(name)
+        self._expiry.sweep(len(self._registry))
         for _ in self._registry.reader().collect():
             pass
 
     def _make(self) -> str:
         kind, use = [*USES.items()][self._made % len(USES)]
         self._made += 1
-        name = f"app.{kind}{self._made}"
+        name = f"{APP if self._made % 2 else IDLE}.{kind}{self._made}"
         use(self._registry, name)
         return name
 
