@@ -95,6 +95,7 @@ class SiteMetrics:
     """The metrics of one Site, made at once so that a quiet server shows its zeros."""
 
     def __init__(self, scope: Scope, exact_codes: bool = False) -> None:
+        self._kept: list[_Kept] = []
         self.requests = scope.timer("requests")
         self.body_wait = scope.timer("body_wait")
         self.blocking = scope.timer("blocking")
@@ -111,7 +112,6 @@ class SiteMetrics:
         self.exact_codes = exact_codes
         routes = scope.scope("routes")
         self.routes = Family(lambda part: RouteMetrics(routes.scope(part), exact_codes, self._take_apart), ROUTES, node)
-        self._kept: list[_Kept] = []
         for timer in (self.requests, self.blocking, self.first_byte):
             timer.feed(self._take_apart)
 
