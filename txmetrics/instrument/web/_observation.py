@@ -124,11 +124,24 @@ class Observation(Trace):
         """It is over."""
         if self._ended:
             return
-        if self.usual and self.finished is not None:
-            self._over_as_usual(self.finished)
-        else:
+        seconds = self.finished
+        if seconds is None or not self.usual:
             self.status = self._request.code
             self._over()
+            return
+        # The same as ``_over``, in as few steps as possible, for that is how nearly every request ends.
+        self._ended = True
+        observer, request, self._request = self._observer, self._request, None
+        try:
+            of_route = observer.found.get((self._method, self._path))
+            if of_route is None or request.code == 404 or request._adapterCache:
+                of_route = self._find_route(request)
+            observer.metrics.record_usual(of_route, seconds, request.sentLength, request.code)
+            slowest = observer.slowest
+            if seconds > slowest.floor or self.begun + seconds >= slowest.until:
+                self._is_slow(request, seconds)
+        except Exception:
+            self.care.failed()
 
     def errback(self, reason: Failure) -> None:
         """Its client is gone."""
@@ -211,30 +224,19 @@ class Observation(Trace):
             self._headers.remove()
             self._headers = None
 
-    def _over_as_usual(self, seconds: float) -> None:
-        """The same as ``_over``, in fewer steps, for nearly every request."""
-        self._ended = True
-        observer, request, self._request = self._observer, self._request, None
-        try:
-            if request.code == 404 or getattr(request, "_adapterCache", None):  # there the path is not the whole route
-                of_route = observer.metrics.routes[self.route(request, self._method)]
-            else:
-                of_route = observer.found.get((self._method, self._path)) or self._find_route(request)
-            observer.metrics.record_usual(of_route, seconds, request.sentLength, request.code)
-            slowest = observer.slowest
-            if seconds > slowest.floor or self.begun + seconds >= slowest.until:
-                self.status, self.blocking, self.first_byte = request.code, seconds, seconds
-                slowest.add(self._slow(request, self.route(request, self._method), seconds))
-        except Exception:
-            self.care.failed()
-
     def _find_route(self, request: Any) -> RouteMetrics:
-        """The metrics of the route, which are found faster the next time."""
-        found, metrics = self._observer.found, self._observer.metrics
-        of_route = metrics.routes[self.route(request, self._method)]
-        if len(found) < KNOWN and self._method in METHODS:
-            found[self._method, self._path] = of_route
+        """The metrics of the route of a request that has ended as usual; which are found faster the next time."""
+        observer = self._observer
+        of_route = observer.metrics.routes[self.route(request, self._method)]
+        known = request.code != 404 and not request._adapterCache  # where our path is all of the route
+        if known and self._method in METHODS and len(observer.found) < KNOWN:
+            observer.found[self._method, self._path] = of_route
         return of_route
+
+    def _is_slow(self, request: Any, seconds: float) -> None:
+        """A request that has ended as usual may be one of the slowest."""
+        self.status, self.blocking, self.first_byte = request.code, seconds, seconds
+        self._observer.slowest.add(self._slow(request, self.route(request, self._method), seconds))
 
     def _over(self) -> None:
         """Record the end, once."""

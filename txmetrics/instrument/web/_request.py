@@ -43,7 +43,8 @@ def observation_of(request: Any) -> Any:
 @lru_cache(maxsize=64)
 def observed(kind: Any) -> Any:
     """The class of requests that is like ``kind``, and passes on to a request's Observation what is called on it."""
-    return _like(kind, {MARK: None, **_rendering(kind), **_answering(kind)})
+    components = {"_adapterCache": getattr(kind, "_adapterCache", None)}  # not every kind of request can have some
+    return _like(kind, {MARK: None, **components, **_rendering(kind), **_answering(kind)})
 
 
 def measured(kind: Any, timed: Any) -> Any:
