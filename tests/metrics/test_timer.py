@@ -261,3 +261,19 @@ def test_several_sources_feed_several_timers() -> None:
     del second
     first.kept.append(4.0)
     assert (one.sum, other.sum) == (7.0, 5.0)
+
+
+def test_rates_after_idle_looks_are_those_of_a_meter() -> None:
+    """However long nothing has happened, and however often somebody has looked meanwhile."""
+    reactor = FakeReactor()
+    timer, meter = Timer(reactor.clock), Meter(reactor.clock)
+    for step in (3, 1, 5, 0.5, 60, 2.5):
+        reactor.advance(step)
+        assert timer.read("calls").m1_rate == meter.read("calls").m1_rate == 0.0
+    for events in (3, 0, 7):
+        for _ in range(events):
+            timer.add(0.1)
+        meter.mark(events)
+        reactor.advance(6)
+        fields, expected = timer.read("calls").fields(), meter.read("calls").fields()
+        assert {name: fields[name] for name in expected} == expected

@@ -24,7 +24,8 @@ class Timer(Histogram):
         super().__init__()
         self.now: Callable[[], float] = clock.tick
         self._made = self.now()
-        self._averages: MovingAverages | None = None
+        # Until something happens, the time of the last look, so that an idle timer is small.
+        self._averages: MovingAverages | float = self._made
         self._idle: Timing | None = None
 
     def time(self) -> Timing:
@@ -41,13 +42,20 @@ class Timer(Histogram):
     def read(self, name: str, window: Window | None = None) -> TimerReading:
         spread = self.distribution if window is None else window.take()
         life = self._life or NOTHING
-        averages = self._averages
-        if averages is None:
-            averages = self._averages = MovingAverages(self._made)
-        rates = averages.rates(self.now(), life.count)
-        numbers = name, life.count, life.sum, spread, *rates, self._refused
+        numbers = name, life.count, life.sum, spread, *self._rates(life.count), self._refused
         reading: TimerReading = make(TimerReading, numbers)
         return reading
+
+    def _rates(self, count: int) -> tuple[float, float, float, float]:
+        now, averages = self.now(), self._averages
+        if not isinstance(averages, MovingAverages):
+            if not count:
+                self._averages = now
+                return 0.0, 0.0, 0.0, 0.0
+            looked, averages = averages, MovingAverages(self._made)
+            averages.rates(looked, 0)
+            self._averages = averages
+        return averages.rates(now, count)
 
 
 class Timing:
