@@ -80,6 +80,14 @@ class Queue:
     def popleft(self) -> Item:
         return self._out(self._items.popleft())
 
+    def move(self, count: int, other: Queue) -> None:
+        """Let the first ``count`` items be the last ones of ``other``."""
+        items = [self._items.popleft() for _ in range(count)]
+        points, size = sum([item.points for item in items]), sum([item.size for item in items])
+        other._items.extend(items)
+        self.points, self.bytes = self.points - points, self.bytes - size
+        other.points, other.bytes = other.points + points, other.bytes + size
+
     def empty(self, item: Item) -> None:
         """Leave nothing in an item that is in here."""
         self._out(item).empty()
