@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import PARTS
-from benchmarks.goals import GOALS, HEADLINES, Goal
+from benchmarks.goals import GOALS, HEADLINES, REMARKS, Goal
 from benchmarks.results import Plot, Run
 
 __all__ = ["draw", "page", "summary", "write"]
@@ -105,7 +105,11 @@ def goals(runs: Iterable[Run]) -> Iterator[str]:
         if isinstance(figure, float):
             reached = goal.reached(figure)
             told, judged = f"{number(figure)} {goal.unit}", "reached" if reached else "**missed**"
-            missed += [] if reached else [f"- {goal.what}: {told} instead of {limit(goal)}. {goal.remark}".rstrip()]
+            missed += (
+                []
+                if reached
+                else [f"- {goal.what}: {told} instead of {limit(goal)}. {REMARKS.get(goal.figure, '')}".rstrip()]
+            )
         else:
             told, judged = "-", figure
         lines.append([goal.what, limit(goal), told, judged, beside(goal, by_part)])
