@@ -119,8 +119,8 @@ HEADLINES = (
 """The figures that the README shows."""
 
 OF_FEW_VALUES = (
-    "It is most with ten values an interval, which share one reading: six percentiles, the deviation, and a sum that is "
-    "right to the last bit. What it is with more, and the floor, the table says."
+    "It is most with ten values an interval, which share one reading: six percentiles, the deviation, and a sum that "
+    "is right to the last bit. What it is with more, and the floor, the table says."
 )
 OF_CHEAPER = "It is least where pyformance itself takes not much more than three times as much: see the table."
 
@@ -138,21 +138,22 @@ REMARKS = {
         f"everything included, times cheaper than pyformance, {metric}": OF_CHEAPER for metric in ("histogram", "timer")
     },
     "us a value": (
-        "To do nothing but write such numbers into lines is the floor in the table. The rest is to read each metric, to "
-        "sort, sums that are right to the last bit, the percentiles of the metric's life beside the interval's, and a "
+        "To do nothing but write such numbers into lines is the floor in the table. The rest is to read each metric, "
+        "to sort, sums that are right to the last bit, the percentiles of the metric's life beside the interval's, and a "
         "look at the clock after each metric, so that the turn ends in time."
     ),
     "stall over idle": (
-        "The longest turns are the one in which the peer is seen to have acknowledged a whole report, and those in which "
-        "a chunk is compressed, to be kept until no crash of the backend can lose it any more."
+        "The longest turns are the one in which the peer is seen to have acknowledged a whole report, and those in "
+        "which a chunk is compressed, to be kept until no crash of the backend can lose it any more."
     ),
     "longest turn": "The same turns as those of the stall.",
     "longest turn at 500,000": (
-        "It is the turn in which the peer is seen to have acknowledged a thousand chunks, which are passed on one by one."
+        "It is the turn in which the peer is seen to have acknowledged a thousand chunks, which are passed on one by "
+        "one."
     ),
     "1,000 pending values": (
-        "Percentiles are exact up to 2,048 values an interval. So 1,000 doubles have to be kept, which are 8,000 bytes, "
-        "and the latest of them, up to 256, are Python's own floats, which are 32 bytes each."
+        "Percentiles are exact up to 2,048 values an interval. So 1,000 doubles have to be kept, which are 8,000 "
+        "bytes, and the latest of them, up to 256, are Python's own floats, which are 32 bytes each."
     ),
     "timer of a million values": (
         "There are two counts by bucket, of the interval and of all before; after a report there is one, as the table "
