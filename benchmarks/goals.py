@@ -139,8 +139,8 @@ REMARKS = {
     },
     "us a value": (
         "To do nothing but write such numbers into lines is the floor in the table. The rest is to read each metric, "
-        "to sort, sums that are right to the last bit, the percentiles of the metric's life beside the interval's, and a "
-        "look at the clock after each metric, so that the turn ends in time."
+        "to sort, sums that are right to the last bit, the percentiles of the metric's life beside the interval's, and "
+        "a look at the clock after each metric, so that the turn ends in time."
     ),
     "stall over idle": (
         "The longest turns are the one in which the peer is seen to have acknowledged a whole report, and those in "

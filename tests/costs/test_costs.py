@@ -7,11 +7,19 @@ doubled cost fails, another interpreter does not. What things cost, in time and 
 from __future__ import annotations
 
 import shutil
+from itertools import count
+from typing import Any
 
 import pytest
+from twisted.internet.testing import MemoryReactorClock
 
 from benchmarks import valgrind
+from benchmarks.reports.registries import Nowhere
 from tests.costs.work import BARE, INCLUDED, MEASURED, REPORT
+from txmetrics import MetricsRegistry
+from txmetrics.clock import Clock
+from txmetrics.reporter import TURN, Backend, Reporter
+from txmetrics.wire import Graphite
 
 LIMITS = {
     "counter.inc": 1.6,
@@ -46,3 +54,25 @@ def test_an_operation_costs_what_it_did(counts: dict[str, float], what: str) -> 
 def test_to_measure_a_request_costs_what_it_did(counts: dict[str, float]) -> None:
     """As a ratio to what a hello world costs without."""
     assert 1.0 < counts[MEASURED] / counts[BARE] < 1.45
+
+
+class Turns(MemoryReactorClock):
+    """Counts what is to be done in the next turn."""
+
+    turns = 0
+
+    def callLater(self, when: float, *what: Any, **named: Any) -> Any:
+        self.turns += when == 0
+        return super().callLater(when, *what, **named)
+
+
+def test_a_turn_collects_as_many_as_it_did() -> None:
+    """One look at the clock for each metric, and one each at the beginning and the end, are all that a turn takes."""
+    metrics, seconds, looks, reactor = 10_000, 1e-6, count(), Turns()
+    registry = MetricsRegistry(Clock(wall=lambda: 1e9 + reactor.seconds(), tick=lambda: seconds * next(looks)))
+    for number in range(metrics):
+        registry.counter(f"app.counter{number}")
+    backend = Backend(Graphite(), Nowhere())
+    Reporter(registry, lambda _: backend, 1, reactor=reactor).startService()
+    reactor.advance(1)
+    assert metrics * seconds / TURN <= 1 + reactor.turns <= 1.1 * metrics * seconds / TURN
