@@ -36,6 +36,16 @@ __all__ = ["Backend", "Reporter", "check_interval"]
 TURN = 0.00015
 """Seconds for which a report may hold the reactor at a time; a single metric may overrun it, by 0.3 ms or so."""
 
+PAUSE = 0.001
+"""Seconds from one turn of a report to the next. Without, a request that comes meanwhile would wait for two of them:
+Twisted sends the answer only in the turn after that in which it was written."""
+
+SHARE = 0.25
+"""Of the interval, at most so much is spent in pauses."""
+
+A_TURN = 50
+"""So many metrics are read in a turn, at the least and about; how many it were, the report before has shown."""
+
 STOP = 5.0
 """Seconds after which a stopped reporter is stopped, whatever its backend does."""
 
@@ -82,6 +92,7 @@ class Reporter(Service):
         self._refused: Tally[str] = Tally()
         self._failing: frozenset[str] = frozenset()
         self._seconds = self.longest_turn = 0.0
+        self._turns = 1
         self._report: _Report | None = None
         self._done: Deferred[None] = succeed(None)
         self._stamps = Stamps()
@@ -196,6 +207,8 @@ class Reporter(Service):
             lambda: self._wire.encoder(stamp), self._readings, self._delivery.deliver, clock
         )
         done: Deferred[None] = Deferred()
+        turns = max(self._turns, len(self._registry) / A_TURN)
+        pause = min(PAUSE, SHARE * self._interval / turns)
 
         def turn() -> None:
             if self._forked:
@@ -213,7 +226,7 @@ class Reporter(Service):
                 self._finish(report)
                 done.callback(None)
             else:
-                self._time.callLater(0, turn)
+                self._time.callLater(pause if self._collect_until == inf else 0, turn)
 
         turn()
         return done
@@ -222,7 +235,7 @@ class Reporter(Service):
         self._report = None
         self._reports += 1
         self._refused.update(report.refused)
-        self._seconds, self.longest_turn = report.seconds, report.longest_turn
+        self._seconds, self.longest_turn, self._turns = report.seconds, report.longest_turn, report.turns
         self._unreadable += len(report.unreadable)
         for name in report.unreadable.keys() - self._failing:
             self.log.failure(
@@ -283,6 +296,7 @@ class _Report:
         self.unreadable: dict[str, Exception] = {}
         self.refused: Mapping[str, int] = {}
         self.seconds = self.longest_turn = 0.0
+        self.turns = 0
 
     def turn(self) -> bool:
         """Go on for TURN seconds; whether that was the last turn."""
@@ -292,6 +306,7 @@ class _Report:
             finished = self._go_on(start + TURN)
         finally:
             took = clock() - start
+            self.turns += 1
             self.seconds += took
             self.longest_turn = max(self.longest_turn, took)
         return finished

@@ -122,6 +122,8 @@ def test_a_stop_during_a_report_completes_it(make: Callable[..., Rig]) -> None:
     stopped: list[list[None]] = []
     rig.reactor.callLater(10, lambda: stopped.append(rig.stop()))
     rig.advance(10)
+    assert stopped == [[]]
+    rig.advance(0.125)  # one turn was waited for, none of the others is
     assert stopped == [[None]]
     assert {tuple(rig.stamps(name)) for name in slow.names} == {(10, 11)}
     stamps = [point.timestamp for point in rig.graphite.points]

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from math import ceil
 
 import pytest
 
 from tests.reporter.rig import READING, Rig, SlowGauges
-from txmetrics.reporter import TURN
+from txmetrics.reporter import PAUSE, TURN
+
+STEP = 2**-9
+"""Seconds, more than a PAUSE and exact in a sum."""
 
 
 def test_one_turn_of_the_reactor_exceeds_its_budget_by_one_reading_at_most(make: Callable[..., Rig]) -> None:
     """And others have their turn between any two, however many metrics there are."""
-    rig = make()
+    rig = make().start()
     slow = SlowGauges(rig, 1000, READING)
-    requests: list[float] = []
-
-    def request() -> None:
-        requests.append(rig.reactor.seconds())
-        if len(requests) < 2000:
-            rig.reactor.callLater(0, request)
-
-    rig.reactor.callLater(10, request)
-    rig.start()
-    rig.advance(10)
-    busy = [later - earlier for earlier, later in pairwise(requests) if later > earlier]
-    assert sum(busy) == 1000 * READING
-    assert max(busy) < TURN + READING
-    assert len(busy) == pytest.approx(1000 / ceil(TURN / READING), abs=1)
+    busy = []
+    for step in (10, *[STEP] * 1100):
+        before = rig.reactor.seconds()
+        rig.reactor.advance(step)
+        busy.append(rig.reactor.seconds() - before - step)
+    turns = [seconds for seconds in busy if seconds > 0]
+    assert STEP > PAUSE
+    assert sum(turns) == 1000 * READING
+    assert max(turns) < TURN + READING
+    assert len(turns) == pytest.approx(1000 / ceil(TURN / READING), abs=1)
     assert slow.names <= rig.graphite.names()
-    assert rig.reporter.longest_turn == max(busy)
+    assert rig.reporter.longest_turn == max(turns)
     slow.seconds = 0
     rig.advance(10)
-    assert rig.latest("txmetrics.longest_turn") == max(busy)  # of the report before this one
+    assert rig.latest("txmetrics.longest_turn") == max(turns)  # of the report before this one
     assert rig.latest("txmetrics.report_seconds") == 1000 * READING
     assert rig.reporter.longest_turn == 0
+
+
+def test_pauses_between_turns_are_a_part_of_the_interval_only(make: Callable[..., Rig]) -> None:
+    """A report of very many turns does not wait as long as it would, from the second time on."""
+    rig = make(1).start()
+    slow = SlowGauges(rig, 1000, READING / 4)
+    taken = []
+    for _ in range(2):
+        rig.reactor.advance(1 - rig.reactor.seconds() % 1)
+        begun = rig.reactor.seconds()
+        while rig.reporter._report is not None:
+            rig.reactor.advance(2**-14)
+        taken.append(rig.reactor.seconds() - begun)
+    turns = 1000 / ceil(4 * TURN / READING)
+    assert taken[0] == pytest.approx(1000 * READING / 4 + turns * PAUSE, rel=0.1)
+    assert taken[1] == pytest.approx(1000 * READING / 4 + 0.25, rel=0.1)
+    assert slow.names <= rig.graphite.names()
 
 
 def test_a_report_of_many_turns_carries_one_timestamp(make: Callable[..., Rig]) -> None:
