@@ -33,7 +33,7 @@ from txmetrics.steady import steady
 
 __all__ = ["Backend", "Reporter", "check_interval"]
 
-TURN = 0.00015
+TURN = 0.0001
 """Seconds for which a report may hold the reactor at a time; a single metric may overrun it, by 0.3 ms or so."""
 
 PAUSE = 0.001
