@@ -1,6 +1,6 @@
 """The reporter turns the crank: every interval it collects, encodes and delivers, and it never dies.
 
-    LoopingCall --tick--> a report, in turns of TURN seconds --chunks--> the delivery
+    LoopingCall --tick--> a report, in turns of TURN seconds with pauses in between --chunks--> the delivery
 
 A report that spans several turns of the reactor still carries one timestamp, the tick's, aligned to the interval, so
 that each report falls into a slot of its own in the backend. The last report, on stop, is taken early and carries the
