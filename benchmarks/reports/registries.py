@@ -19,7 +19,7 @@ from benchmarks.costs.operations import peer
 from txmetrics import MetricsRegistry, backends
 from txmetrics.clock import Clock
 from txmetrics.interfaces import Chunk, IDelivery, Ledger
-from txmetrics.reporter import Backend, Reporter
+from txmetrics.reporter import PAUSE, Backend, Reporter
 from txmetrics.wire import Graphite
 
 __all__ = [
@@ -142,11 +142,12 @@ def of_txmetrics(values: int) -> Report:
     nowhere = Nowhere()
     reactor, registry = _by_hand()
     adds = fill_txmetrics(registry, values)
-    Reporter(registry, lambda _: Backend(Graphite(), nowhere), 1, reactor=reactor).startService()
+    reporter = Reporter(registry, lambda _: Backend(Graphite(), nowhere), 1, reactor=reactor)
+    reporter.startService()
 
     def write() -> int:
         before = nowhere.points
-        reactor.advance(1)
+        _report(reporter, reactor)
         return nowhere.points - before
 
     return Report(OURS, adds, write)
@@ -161,11 +162,18 @@ def of_txmetrics_delivered(values: int) -> Report:
 
     def write() -> int:
         before: int = reporter.ledger()["collected"]
-        reactor.advance(1)
+        _report(reporter, reactor)
         after: int = reporter.ledger()["collected"]
         return after - before
 
     return Report(OURS_DELIVERED, adds, write)
+
+
+def _report(reporter: Reporter, reactor: MemoryReactorClock) -> None:
+    """Let a report begin, with the next second, and end."""
+    reactor.advance(1 - reactor.seconds() % 1 + 1e-6)
+    while reporter._report is not None:
+        reactor.advance(PAUSE)
 
 
 def _by_hand() -> tuple[MemoryReactorClock, MetricsRegistry]:
