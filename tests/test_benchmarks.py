@@ -103,7 +103,6 @@ def test_the_page_tells_where_and_how_it_was_measured() -> None:
 
 def test_every_plot_is_drawn_and_linked(tmp_path: Path) -> None:
     """Also bars, whose places have names; a plot of an earlier run is gone."""
-    pytest.importorskip("matplotlib", reason="the benchmarks' own environment has it")
     run = run_of("request")
     assert run.results is not None
     run.results.add(
@@ -149,7 +148,6 @@ def test_the_readmes_table_is_written_between_its_marks(tmp_path: Path) -> None:
     run_of("hot_path", {"counter.inc, txmetrics": 1.043}).write(tmp_path / "docs" / "performance" / "hot_path.json")
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
-    pytest.importorskip("matplotlib", reason="the benchmarks' own environment has it")
     write(tmp_path / "docs")
     told = readme.read_text("utf-8")
     assert told.startswith(f"before\n{BEGIN}\n|")
