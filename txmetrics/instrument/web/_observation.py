@@ -86,8 +86,9 @@ class Observation(Trace):
     """Whether nothing is to be told of it but how long it took, with which status, and how many bytes it was."""
     finished: float | None = None
     _headers: Shadow | None = None
-    _renders = 0
-    _ended = False
+    renders = 0
+    """So many renders are under way, one within the other."""
+    ended = False
     _active = False
 
     def __init__(self, request: Any, observer: Observer, resource: Any) -> None:
@@ -116,13 +117,13 @@ class Observation(Trace):
 
     def failing(self, reason: Failure) -> None:
         """It is about to answer that it has failed."""
-        if not self._ended:
+        if not self.ended:
             self.error = type(reason.value).__name__
             self.usual = False
 
     def callback(self, result: None) -> None:
         """It is over."""
-        if self._ended:
+        if self.ended:
             return
         seconds = self.finished
         if seconds is None or not self.usual:
@@ -130,7 +131,7 @@ class Observation(Trace):
             self._over()
             return
         # The same as ``_over``, in as few steps as possible, for that is how nearly every request ends.
-        self._ended = True
+        self.ended = True
         observer, request, self._request = self._observer, self._request, None
         try:
             of_route = observer.found.get((self._method, self._path))
@@ -145,29 +146,31 @@ class Observation(Trace):
 
     def errback(self, reason: Failure) -> None:
         """Its client is gone."""
-        if not self._ended:
+        if not self.ended:
             self._over()
 
     def render(self, request: Any, resource: Any, render: Callable[[Any, Any], Any]) -> Any:
         """``render(request, resource)``, within which ``request`` may render another resource, at once or later."""
         if resource is not self.resource:
             self.care.attempt(self.lead, resource, request)
-        self._renders += 1
+        self.renders += 1
         try:
             result = render(request, resource)
         except BaseException:
-            self._renders -= 1  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
+            self.renders -= 1  # Twisted Web deals with an exception (or fakes a HEAD) and finishes the request at once
             raise
-        if self._ended:
-            return result
-        self._renders -= 1
-        if not self._renders and (result is None or result is NOT_DONE_YET):
+        return result if self.ended else self.rendered(request, result)
+
+    def rendered(self, request: Any, result: Any) -> Any:
+        """A render has returned ``result``, and the request is not over."""
+        self.renders -= 1
+        if not self.renders and (result is None or result is NOT_DONE_YET):
             self._rendered(request)
         return result  # anything else is what a resource answers, which is sent next
 
     def live_long(self) -> None:
         """From now on it waits on purpose."""
-        if self._ended or self.long_lived:
+        if self.ended or self.long_lived:
             return
         self.long_lived = True
         self.usual = False
@@ -240,7 +243,7 @@ class Observation(Trace):
 
     def _over(self) -> None:
         """Record the end, once."""
-        self._ended = True
+        self.ended = True
         request, self._request = self._request, None  # which would keep itself until the next garbage collection
         if self._headers is not None:
             self.care.attempt(self._watch_no_more)
