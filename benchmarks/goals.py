@@ -148,9 +148,9 @@ REMARKS = {
     ),
     "longest turn": "The same turns as those of the stall.",
     "open loop p99, txmetrics": (
-        "A request that comes while a turn of a report is under way waits for its end. A server that answers in a fifth "
-        "of a millisecond has that in its p99 whenever reports take more than a hundredth of the time, as 50,000 values "
-        "each second do. How many milliseconds it is, the table says."
+        "A request that comes while a turn of a report is under way waits for its end. A server that answers in a "
+        "fifth of a millisecond has that in its p99 whenever reports take more than a hundredth of the time, as 50,000 "
+        "values each second do. How many milliseconds it is, the table says."
     ),
     "longest turn at 500,000": (
         "It is the turn in which the peer is seen to have acknowledged a thousand chunks, which are passed on one by "
