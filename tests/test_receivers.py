@@ -19,6 +19,7 @@ from tests.strict import the_reactor
 from txmetrics import MetricsRegistry, Reporter, backends
 from txmetrics.interfaces import ISource
 from txmetrics.snapshot import Reading
+from txmetrics.wire._dialects import DIGITS, STATISTICS
 
 
 @pytest.fixture
@@ -63,7 +64,8 @@ class Overheard:
         self._witness.reports.append((time.time(), said))
         for reading in self._reader.collect():
             for field, value in reading.fields().items():
-                said[f"{reading.name}.{field}".removesuffix(".value")] = float(value)
+                told = f"{value:.{DIGITS}g}" if field in STATISTICS["dropwizard"] else value
+                said[f"{reading.name}.{field}".removesuffix(".value")] = float(told)
             yield reading
 
 
