@@ -164,6 +164,10 @@ REMARKS = {
         "There are two counts by bucket, of the interval and of all before; after a report there is one, as the table "
         "says."
     ),
+    "RSS last to first quarter": (
+        "The first quarter has in it the growth until the wire lets go of names that are gone for the first time, which "
+        "it does by the ten thousand. How it went on, the plot shows."
+    ),
     REQUEST: (
         "A request passes through some 400 bytecodes of ours beside 2,300 of Twisted Web's: its route is found, its "
         "phases, its status, its sizes and its end are noted, once, in every shape that there is, and five "
