@@ -165,8 +165,8 @@ REMARKS = {
         "says."
     ),
     "RSS last to first quarter": (
-        "The first quarter has in it the growth until the wire lets go of names that are gone for the first time, which "
-        "it does by the ten thousand. How it went on, the plot shows."
+        "The first quarter has in it the growth until the wire first lets go of names that are gone, which it does by "
+        "the ten thousand. How it went on, the plot shows."
     ),
     REQUEST: (
         "A request passes through some 400 bytecodes of ours beside 2,300 of Twisted Web's: its route is found, its "
