@@ -304,3 +304,32 @@ async def test_hosted_graphite_sends_the_key_before_each_name(tmp_path: Path, lo
     assert receiver.wrong == []
     assert not [text for text in logged.texts() if KEY in text or "in clear" in text]
     await port.stopListening()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("tcp:127.0.0.1:2003", "tcp:127.0.0.1:2003"),
+        (r"tcp:\:\:1:2003:timeout=3", r"tcp:\:\:1:2003"),
+        ("tls:localhost:20030:timeout=3", "tls:localhost:20030"),
+        ("unix:/run/carbon.sock", "unix"),
+        ("udp:127.0.0.1:2003", "udp:127.0.0.1:2003"),
+    ],
+)
+def test_where_a_reporter_reports_to_shows_no_files(endpoint: str, shown: str) -> None:
+    """What a page shows of a reporter is its kind, host and port."""
+    assert graphite(endpoint=endpoint).where == shown
+
+
+def test_a_reporter_tells_its_own_numbers() -> None:
+    """The same as in its report, and nothing before it was ever started."""
+    reactor = FakeReactor()
+    reporter = backends.graphite(MetricsRegistry(reactor.clock), "tcp:127.0.0.1:2003", reactor=reactor)
+    assert reporter.numbers() == {}
+    reporter.startService()
+    reactor.advance(10)
+    told = reporter.numbers()
+    assert (told["reports"], told["connected"]) == (1, 0)
+    assert told["queue_points"] == told["points_collected"] > 10
+    reporter.stopService()
+    reactor.advance(5)

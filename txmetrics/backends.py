@@ -94,7 +94,7 @@ def graphite(
         target = _target(reactor, endpoint)
         return Backend(make_wire(), Stream(time, target, endpoint, replay_window=replay_window, spool=open_spool()))
 
-    return Reporter(registry, open_backend, interval, reactor=reactor)
+    return Reporter(registry, open_backend, interval, where=_shown(endpoint), reactor=reactor)
 
 
 def hosted_graphite(
@@ -137,7 +137,7 @@ def hosted_graphite(
         frame = key.before_each_line
         return Backend(make_wire(), Stream(time, target, where, frame=frame, replay_window=0, spool=open_spool()))
 
-    return Reporter(registry, open_backend, interval, reactor=reactor)
+    return Reporter(registry, open_backend, interval, where=_shown(where), reactor=reactor)
 
 
 def _check_protocol(protocol: str | None, endpoint: str) -> str:
@@ -185,6 +185,14 @@ def _check_transport(transport: str, endpoint: str | None) -> str:
             "transport 'cleartext'"
         )
     return where
+
+
+def _shown(where: str) -> str:
+    """``where`` for the eyes of others: its kind, host and port, without the files and options that may follow."""
+    if where.lower().startswith("https:"):
+        return where.split("?")[0]
+    kind, *rest = re.split(r"(?<!\\):", where)
+    return ":".join([kind, *(part for part in rest[:2] if "/" not in part and "=" not in part)])
 
 
 def _spool_opener(directory: str | os.PathLike[str] | None, what: str) -> Callable[[], Spool | None]:

@@ -79,9 +79,15 @@ class Reporter(Service):
         backend: Callable[[Any], Backend],
         interval: float = 10.0,
         *,
+        where: str = "",
         reactor: Any = None,
     ) -> None:
-        """``reactor`` is the running one (IReactorTime and what the endpoint needs); None: the global one."""
+        """``reactor`` is the running one (IReactorTime and what the endpoint needs); None: the global one.
+
+        ``where`` tells people where the reports go, and must not hold a secret.
+        """
+        self.where = where
+        """Where the reports go, for people to see."""
         self._registry = registry
         self._make_backend = backend
         self._backend: Backend | None = None
@@ -140,6 +146,12 @@ class Reporter(Service):
         """
         ledger = Ledger(0, 0, 0, 0, 0, {}) if self._delivery is None else self._delivery.ledger
         return {**ledger._asdict(), "dropped": dict(ledger.dropped), "refused": dict(self._refused)}
+
+    def numbers(self) -> dict[str, float]:
+        """What the reporter reports of itself, until now, without ``txmetrics.`` before the names."""
+        if self._delivery is None:
+            return {}
+        return {**self._counts(), **self._levels()}
 
     def _make(self) -> Backend:
         if self._reactor is None:
@@ -251,7 +263,13 @@ class Reporter(Service):
 
     def _own_readings(self) -> Iterator[Reading]:
         """The reporter's and the delivery's own numbers, until now."""
-        counts = {
+        for name, count in self._counts().items():
+            yield CounterReading(f"{names.OWN}.{name}", count)
+        for name, level in self._levels().items():
+            yield GaugeReading(f"{names.OWN}.{name}", level)
+
+    def _counts(self) -> dict[str, int]:
+        return {
             "reports": self._reports,
             "reports_skipped": self._skipped,
             "reports_broken": self._broken,
@@ -259,15 +277,13 @@ class Reporter(Service):
             **{f"values_refused.{reason}": values for reason, values in self._refused.items()},
             **self._delivery.counts,
         }
-        levels = {
+
+    def _levels(self) -> dict[str, float]:
+        return {
             "report_seconds": self._seconds,
             "longest_turn": self.longest_turn,
             **self._delivery.levels,
         }
-        for name, count in counts.items():
-            yield CounterReading(f"{names.OWN}.{name}", count)
-        for name, level in levels.items():
-            yield GaugeReading(f"{names.OWN}.{name}", level)
 
 
 def check_interval(seconds: float) -> float:

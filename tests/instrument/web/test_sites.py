@@ -22,7 +22,7 @@ from tests.instrument.web.applications import text
 from tests.instrument.web.loopback import HOST, Stage, answers, counted, request
 from tests.strict import the_reactor
 from txmetrics import MetricsRegistry, TimedResource
-from txmetrics.instrument import measure_site
+from txmetrics.instrument import MeasuredSites, leave_unmeasured, measure_site
 from txmetrics.instrument._search import factories_of, listening_ports, unwrapped
 from txmetrics.testing import FakeReactor
 
@@ -184,3 +184,19 @@ async def test_a_site_can_be_instrumented_while_it_serves(stage: Stage) -> None:
     await client.closed()
     assert [answer.code for answer in answers(client.received)] == [200, 200]
     assert counted(registry) == {"requests": 1, "blocking": 1, "2xx": 1, "bytes_sent": 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_slowest_requests_of_all_sites_are_told_together(stage: Stage) -> None:
+    """Of each Site that the service found, without those of a Site that is to be left alone."""
+    service = MeasuredSites(MetricsRegistry(), reactor=the_reactor())
+    ports = [stage.serve(text(b"ok")), stage.serve(text(b"ok")), stage.serve(leave_unmeasured(Site(text(b"ok"))))]
+    service.startService()
+    for number, port in enumerate(ports):
+        client = await stage.connect(port)
+        client.send(request(f"/{number}"))
+        await client.closed()
+    service.stopService()
+    told = service.slowest()
+    assert sorted(each.path for each in told) == ["/0", "/1"]
+    assert [each.seconds for each in told] == sorted((each.seconds for each in told), reverse=True)

@@ -3,7 +3,7 @@
 from txmetrics.instrument.web._request import set_long_lived, set_route
 from txmetrics.instrument.web._resource import TimedResource
 from txmetrics.instrument.web._shed import ShedLoad
-from txmetrics.instrument.web._sites import MeasuredSites, measure_site
+from txmetrics.instrument.web._sites import MeasuredSites, leave_unmeasured, measure_site
 from txmetrics.instrument.web._slowest import SlowRequest
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ShedLoad",
     "SlowRequest",
     "TimedResource",
+    "leave_unmeasured",
     "measure_site",
     "set_long_lived",
     "set_route",
