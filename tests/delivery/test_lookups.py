@@ -125,3 +125,14 @@ def test_somebody_elses_resolver_stays() -> None:
     fake.nameResolver = object()
     directlyProvides(fake, IReactorPluggableNameResolver)
     assert with_own_lookups(fake) is fake
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_may_lead_to_the_same_question(name_server: NameServer) -> None:
+    """Such as that of a last attempt at a stop: each question has its own answer, and the log stays quiet."""
+    name_server.answers.set()
+    reactor = with_own_lookups(the_reactor())
+    again = connect(reactor, "nowhere.invalid", 1).addErrback(lambda _: connect(reactor, "nowhere.invalid", 1))
+    with pytest.raises(DNSLookupError):
+        await again
+    assert name_server.asked == ["nowhere.invalid"] * 2

@@ -88,9 +88,10 @@ class _Lookups:
         self._call_from_thread(self._found, name, found)
 
     def _found(self, name: str, found: list[tuple[int, Any]]) -> None:
-        for resolution in self._asked.pop(name):
+        resolutions = self._asked.pop(name)
+        self._look_up_next()  # before the answers, which may lead to another question at once
+        for resolution in resolutions:
             resolution.complete(found)
-        self._look_up_next()
 
 
 @implementer(IHostResolution)
