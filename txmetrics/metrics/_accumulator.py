@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections import Counter as Tally
+from collections import _count_elements  # type: ignore[attr-defined]  # what collections.Counter counts with
 from collections.abc import Sequence
 from itertools import accumulate
 from math import dist, fsum, hypot, inf, sqrt
@@ -108,7 +108,8 @@ class _Sketch:
     __slots__ = ("_buckets", "_count", "_mean", "deviation")
 
     def __init__(self) -> None:
-        self._buckets: Tally[int] = Tally()
+        # No collections.Counter: of a plain dict of integers the garbage collector knows that it need not look inside.
+        self._buckets: dict[int, int] = {}
         self._count = 0
         self._mean = 0.0
         self.deviation = 0.0
@@ -116,11 +117,13 @@ class _Sketch:
 
     def add(self, packed: bytes, mean: float, deviation: float) -> None:
         """Take in doubles of this mean and deviation."""
-        self._buckets.update(buckets(packed))
+        _count_elements(self._buckets, buckets(packed))
         self._add_moments(len(packed) // 8, mean, deviation)
 
     def merge(self, other: _Sketch) -> None:
-        self._buckets.update(other._buckets)
+        mine = self._buckets
+        for key, count in other._buckets.items():
+            mine[key] = mine.get(key, 0) + count
         self._add_moments(other._count, other._mean, other.deviation)
 
     def order(self) -> tuple[list[float], list[int]]:
