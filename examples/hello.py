@@ -4,7 +4,7 @@ python examples/hello.py                                          # to a Graphit
 python examples/hello.py --graphite tcp:127.0.0.1:2003            # to a real one
 python examples/hello.py --hosted-graphite-key-file key.txt       # to HostedGraphite
 
-curl 'http://127.0.0.1:8001/?world_size=15'
+curl 'http://127.0.0.1:8001/?world_size=15'                       # and see it at http://127.0.0.1:8002/
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from twisted.internet.task import LoopingCall
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from txmetrics import MetricsRegistry, TimedResource, backends
+from txmetrics import MeasuredReactor, MetricsRegistry, TimedResource, backends
+from txmetrics.ext.dashboard import Dashboard
 from txmetrics.testing import GraphiteReceiver
 
 reactor: Any = _reactor
@@ -66,7 +67,7 @@ class Embedded:
 
     def listen(self) -> Any:
         LoopingCall(self._tell).start(1.0, now=False)
-        return serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(self._receiver)
+        return listen(0, self._receiver)
 
     def _tell(self) -> None:
         arrived = len(self._receiver.points)
@@ -83,17 +84,22 @@ class Embedded:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A hello world that reports to Graphite.")
     parser.add_argument("--listen", metavar="PORT", type=int, default=8001, help="answer on this port (8001; 0: any)")
+    parser.add_argument("--dashboard", metavar="PORT", type=int, default=8002, help="show it on this one (8002; 0: any)")
     backend = parser.add_mutually_exclusive_group()
     backend.add_argument("--graphite", metavar="ENDPOINT", help="report to this Graphite, such as tcp:127.0.0.1:2003")
     backend.add_argument("--hosted-graphite-key-file", metavar="FILE", help="report to HostedGraphite with this key")
     return parser.parse_args()
 
 
+def listen(port: int, factory: Any) -> Any:
+    return serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1").listen(factory)
+
+
 @inlineCallbacks
 def serve(given: argparse.Namespace) -> Any:
     registry = MetricsRegistry()
-    site = Site(TimedResource(Hello(registry), registry))
-    port = yield serverFromString(reactor, f"tcp:{given.listen}:interface=127.0.0.1").listen(site)
+    timed = TimedResource(Hello(registry), registry)
+    port = yield listen(given.listen, Site(timed))
     if given.graphite is not None:
         reporter = backends.graphite(registry, given.graphite)
     elif given.hosted_graphite_key_file is not None:
@@ -102,7 +108,10 @@ def serve(given: argparse.Namespace) -> Any:
         graphite = yield Embedded().listen()
         reporter = backends.graphite(registry, f"tcp:127.0.0.1:{graphite.getHost().port}", interval=1)
     reporter.start_with(reactor)
+    MeasuredReactor(registry).startService()
+    page = yield listen(given.dashboard, Site(Dashboard(registry, slowest=timed.slowest, reporters=[reporter])))
     print(f"Listening: curl 'http://127.0.0.1:{port.getHost().port}/?world_size=15'", flush=True)
+    print(f"and see it: http://127.0.0.1:{page.getHost().port}/", flush=True)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from tests import article
 from tests.carbon import Carbon
 from tests.processes import ROOT, Child, check_stored, get, run
 
-HELLO = [sys.executable, ROOT / "examples" / "hello.py"]
+HELLO = [sys.executable, ROOT / "examples" / "hello.py", "--dashboard=0"]
 
 
 def port_of(child: Child) -> int:

@@ -64,7 +64,9 @@ def test_the_wheel_holds_the_package_and_one_plugin(wheel: Path) -> None:
     """An __init__.py or a dropin.cache under twisted/plugins would hide everybody else's plugins."""
     names = {name for name in contents(wheel) if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "txmetrics").rglob("*.py")}
-    assert names == {*modules, "txmetrics/py.typed", PLUGIN}
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "txmetrics" / "ext" / "dashboard" / "page").iterdir()}
+    assert len(page) > 2
+    assert names == {*modules, *page, "txmetrics/py.typed", PLUGIN}
 
 
 def test_only_twisted_is_required(wheel: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -324,3 +325,25 @@ def test_a_wrong_key_in_the_environment_of_the_mixin_is_one_line(
     ended = run(*runner, "own", cwd=tmp_path, PYTHONPATH=str(own_plugin), TXMETRICS_HOSTED_GRAPHITE_KEY="s3cret!")
     assert ended.returncode == 1
     assert re.fullmatch(r"the API key is [^\n]*\n", ended.stdout)
+
+
+@pytest.mark.parametrize("runner", [TWISTD, TWIST], ids=["twistd", "twist"])
+def test_a_page_shows_what_a_plugin_does(tmp_path: Path, page: Path, runner: list[Any]) -> None:
+    """With no Graphite anywhere; those who look are not among the requests, and the stop is as clean as ever."""
+    with Child(*runner, "--metrics-dashboard=tcp:0", *WEB, f"--path={page}", cwd=tmp_path) as child:
+        shown = child.port("Dashboard")
+        assert get(child.port(), "/", 23)[-1] == (200, b"hello")
+        assert {status for status, _ in get(shown, "/", 3)} == {200}
+
+        def state() -> Any:
+            return json.loads(get(shown, "/state")[0][1])
+
+        def total() -> float:
+            return float({each["key"]: each["value"] for each in state()["big"]}.get("total") or 0)
+
+        wait_until(lambda: total() == 23, lambda: str(state()))
+        assert len(state()["slowest"]) == 20
+        assert {each["path"] for each in state()["slowest"]} == {"/"}
+        assert child.stop() in (0, -signal.SIGTERM)
+    assert "Main loop terminated" in child.output()
+    assert "rror" not in child.output()

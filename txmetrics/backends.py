@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,32 @@ from txmetrics.delivery import (
     HOSTED_GRAPHITE_SINK,
     REPLAY_WINDOW,
     Datagrams,
+    Log,
     Post,
     Secret,
     Spool,
     Stream,
     check_host,
     check_url,
+    log_target,
     with_own_lookups,
 )
 from txmetrics.interfaces import IWire
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Backend, Reporter
 from txmetrics.steady import steady
-from txmetrics.wire import Graphite, Pickle
+from txmetrics.wire import Graphite, LogLines, Pickle
 
-__all__ = ["HOSTED_GRAPHITE", "check_endpoint", "check_prefix", "check_window", "graphite", "hosted_graphite"]
+__all__ = [
+    "HOSTED_GRAPHITE",
+    "check_endpoint",
+    "check_prefix",
+    "check_window",
+    "graphite",
+    "hosted_graphite",
+    "log",
+    "way_to",
+]
 
 HOSTED_GRAPHITE = "tls:carbon.hostedgraphite.com:20030"
 """HostedGraphite's TLS line listener; some accounts have a host of their own."""
@@ -91,8 +103,8 @@ def graphite(
         time, reactor = steady(reactor), with_own_lookups(reactor)
         if protocol == "udp":
             return Backend(make_wire(), Datagrams(reactor, *_address(endpoint), endpoint, time=time))
-        target = _target(reactor, endpoint)
-        return Backend(make_wire(), Stream(time, target, endpoint, replay_window=replay_window, spool=open_spool()))
+        way = way_to(reactor, endpoint)
+        return Backend(make_wire(), Stream(time, way, endpoint, replay_window=replay_window, spool=open_spool()))
 
     return Reporter(registry, open_backend, interval, where=_shown(endpoint), reactor=reactor)
 
@@ -133,11 +145,45 @@ def hosted_graphite(
         time, reactor = steady(reactor), with_own_lookups(reactor)
         if transport == "https":
             return Backend(make_wire(), Post(reactor, where, where, key, time=time, spool=open_spool()))
-        target = _target(reactor, where)
+        way = way_to(reactor, where)
         frame = key.before_each_line
-        return Backend(make_wire(), Stream(time, target, where, frame=frame, replay_window=0, spool=open_spool()))
+        return Backend(make_wire(), Stream(time, way, where, frame=frame, replay_window=0, spool=open_spool()))
 
     return Reporter(registry, open_backend, interval, where=_shown(where), reactor=reactor)
+
+
+def log(
+    registry: MetricsRegistry,
+    to: str | os.PathLike[str] = "-",
+    interval: float = 10.0,
+    prefix: str = "",
+    *,
+    form: str = "json",
+    dialect: str = "dropwizard",
+    durations: str = "seconds",
+    reactor: Any = None,
+) -> Reporter:
+    """A log is a line a metric, every ``interval`` seconds, for people and programs that have nothing else.
+
+    ``to`` is "-", the standard output; "log", Twisted's log, an event of level info in the namespace ``txmetrics`` a
+    line; or the path of a file, in a directory that is there. The file is created with the mode 0640 if it must be,
+    and opened anew for each report: whoever rotates it renames it, and need tell nobody.
+
+    ``form`` is "json": ``{"time": 1764380000, "name": "http.requests", "count": 3, ...}``, or "logfmt":
+    ``time=1764380000 name=http.requests count=3 ...``; with the fields that ``graphite`` would report.
+
+    Lines wait in at most 8 MiB of memory while nobody reads the standard output; what cannot be written is dropped and
+    counted. The rest is as for ``graphite``. Raises ValueError for an argument that is wrong.
+    """
+    target = log_target(to)
+    make_wire = _wire_maker(partial(LogLines, form=form), check_prefix(prefix), dialect, durations)
+    return Reporter(
+        registry,
+        lambda reactor: Backend(make_wire(), Log(steady(reactor), target)),
+        interval,
+        where=target.where,
+        reactor=reactor,
+    )
 
 
 def _check_protocol(protocol: str | None, endpoint: str) -> str:
@@ -161,13 +207,16 @@ def _address(endpoint: str) -> tuple[str, int]:
     return re.sub(r"\\(.)", r"\1", match[1]), int(match[2])
 
 
-def _target(reactor: Any, endpoint: str) -> IStreamClientEndpoint:
-    """The endpoint; for a plain ``tcp:host:port`` one that tries all addresses of the host, of IPv4 and of IPv6."""
+def way_to(reactor: Any, endpoint: str) -> IStreamClientEndpoint:
+    """The client endpoint that ``endpoint`` describes.
+
+    For a plain ``tcp:host:port`` it tries all addresses of the host, of IPv4 and of IPv6.
+    """
     if IReactorPluggableNameResolver.providedBy(reactor):
         with suppress(ValueError):
             return HostnameEndpoint(reactor, *_address(endpoint))
-    target: IStreamClientEndpoint = clientFromString(reactor, endpoint)
-    return target
+    described: IStreamClientEndpoint = clientFromString(reactor, endpoint)
+    return described
 
 
 def _check_transport(transport: str, endpoint: str | None) -> str:
@@ -246,7 +295,7 @@ def _expanded(prefix: str) -> str:
     return prefix.replace("{host}", host).replace("{pid}", str(os.getpid()))
 
 
-def _wire_maker(kind: type[Graphite | Pickle], prefix: str, dialect: str, durations: str) -> Callable[[], IWire]:
+def _wire_maker(kind: Callable[..., IWire], prefix: str, dialect: str, durations: str) -> Callable[[], IWire]:
     """Makes a wire, whose arguments are checked now, when the service starts: a fork may have changed the pid."""
 
     def make() -> IWire:

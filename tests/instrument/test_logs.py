@@ -16,8 +16,9 @@ from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python import log as legacy
 
 from tests.strict import Logged, the_reactor
-from txmetrics import MetricsRegistry
+from txmetrics import MetricsRegistry, backends
 from txmetrics.instrument import MeasuredLog, _logs
+from txmetrics.testing import FakeReactor
 
 log = Logger()
 
@@ -271,3 +272,18 @@ def test_no_failure_is_kept(measured: Measured, logged: Logged) -> None:
     (waiting,) = measured.service._waiting
     assert waiting[1:] == ("ArithmeticError", False)
     logged.flush()
+
+
+def test_a_report_that_goes_to_the_log_is_not_counted(measured: Measured) -> None:
+    """Or each report would count that the one before was made. What else a reporter says is counted."""
+    reactor = FakeReactor()
+    reporter = backends.log(measured.registry, "log", reactor=reactor)
+    reporter.startService()
+    reactor.pump([10, *(0.01,) * 100])
+    stopped = reporter.stopService()
+    reactor.pump([0.01] * 100)
+    assert stopped.called
+    assert reporter.ledger()["delivered"] > 10
+    assert measured.counts() == {}
+    reporter.log.warn("something is wrong")
+    assert measured.counts() == {"warn": 1}

@@ -56,6 +56,9 @@ def refusal(*arguments: str) -> UsageError:
         (["--metrics-interval=inf", "web"], "inf seconds"),
         (["--metrics-interval=ten", "web"], "--metrics-interval takes a number of seconds, not 'ten'"),
         (["--metrics-interval=", "web"], "--metrics-interval takes a number of seconds, not ''"),
+        (["--metrics-dashboard=", "web"], "'' is no endpoint for a dashboard, such as tcp:8002"),
+        (["--metrics-dashboard=tcp:http", "web"], "'tcp:http:interface=127.0.0.1' is no endpoint"),
+        (["--metrics-dashboard=nosuch:1", "web"], "'nosuch:1' is no endpoint"),
         (["--metrics-hosted-graphite-endpoint=nosuch:1", "web"], "'nosuch:1' is no endpoint"),
         (["--metrics-graphite=udp:h:0", "web"], "'udp:h:0' is no endpoint"),
         ([GRAPHITE, "--metrics-protocol=protobuf", "web"], "choose one of plaintext, pickle, udp"),
@@ -144,7 +147,21 @@ def test_every_option_is_explained_in_one_line() -> None:
     """The help has a sentence for each option, without the line breaks that usage would keep."""
     options = Options()
     explained = {name: text for name, text in options.docs.items() if name.startswith("metrics-")}
-    assert len(explained) == 11
+    assert len(explained) == 13
     for name, text in explained.items():
         assert re.fullmatch(r"[A-Z][^\n]+\.", text), name
         assert f"--{name}=" in str(options)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("8002", "tcp:8002:interface=127.0.0.1"),
+        ("tcp:8002", "tcp:8002:interface=127.0.0.1"),
+        ("tcp:8002:interface=127.0.0.2", "tcp:8002:interface=127.0.0.2"),
+        ("unix:/run/dashboard", "unix:/run/dashboard"),
+    ],
+)
+def test_a_dashboard_listens_on_loopback_if_nothing_else_is_said(given: str, taken: str) -> None:
+    """It is enough of a backend for the program to run, too."""
+    assert parsed(f"--metrics-dashboard={given}", "web").dashboard == taken

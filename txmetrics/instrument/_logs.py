@@ -25,6 +25,9 @@ __all__ = ["MeasuredLog"]
 WAITING = 10_000
 """So many events wait at most for the reactor's next turn; of more the oldest are not counted."""
 
+REPORTS = "txmetrics"
+"""The namespace of a report's lines. What else we log has a longer one."""
+
 ERROR_TYPES = 50
 """So many types of exceptions are told apart; the others share a series."""
 
@@ -39,7 +42,7 @@ class MeasuredLog(Service):
 
     Events are counted from all threads; those from other threads than the reactor's, and those with a Failure, in the
     reactor's next turn, for which at most 10,000 of them wait. ``reactor`` is the global one if it is not given. What
-    is logged stays as it is, and no event is kept.
+    is logged stays as it is, and no event is kept. The lines of a report that goes to this log are not counted.
     """
 
     def __init__(self, registry: MetricsRegistry | Scope, name: str = "log", reactor: Any = None) -> None:
@@ -68,6 +71,8 @@ class MeasuredLog(Service):
     def _observe(self, event: LogEvent) -> None:
         """Hear of an event; raise nothing, which would end the hearing, and log nothing, which would be heard."""
         try:
+            if event.get("log_namespace") == REPORTS:
+                return
             level = self._levels.get(event.get("log_level"))
             error = _type(event)
             if error is None and isInIOThread():

@@ -10,10 +10,10 @@ from typing import Any
 from twisted.python.usage import UsageError
 
 from txmetrics import backends
-from txmetrics.delivery import REPLAY_WINDOW, Secret
+from txmetrics.delivery import REPLAY_WINDOW, Secret, log_target
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter, check_interval
-from txmetrics.tap._service import DEFAULT, INSTRUMENTS
+from txmetrics.tap._service import DEFAULT, INSTRUMENTS, check_server
 
 __all__ = ["KEY_VARIABLE", "MetricsOptionMixin"]
 
@@ -62,6 +62,15 @@ class MetricsOptionMixin:
         """Keep in this directory what could not be delivered, for the next start."""
         self._metrics().spool = Path(directory).absolute()
 
+    def opt_metrics_log(self, to: str) -> None:
+        """Write a line of JSON a metric to this file, to the standard output (-), or to Twisted's log (log)."""
+        _usage(log_target, to)
+        self._metrics().log = to
+
+    def opt_metrics_dashboard(self, endpoint: str) -> None:
+        """Show it all on a page at this endpoint, such as tcp:8002; for browsers on this machine only."""
+        self._metrics().dashboard = _usage(check_server, endpoint)
+
     def opt_metrics_hosted_graphite_key_file(self, path: str) -> None:
         """Report to HostedGraphite with the API key in this file (or in TXMETRICS_HOSTED_GRAPHITE_KEY)."""
         self._metrics().key = _key(Path(path).read_text)
@@ -86,6 +95,11 @@ class MetricsOptionMixin:
         return self._metrics().reporters(registry)
 
     @property
+    def dashboard(self) -> str | None:
+        """The server endpoint of the page that shows it all, None for none."""
+        return self._metrics().dashboard
+
+    @property
     def instruments(self) -> Sequence[str]:
         """What is to be measured, as MeasuredService knows it."""
         return self._metrics().instruments
@@ -107,6 +121,8 @@ class _MetricsOptions:
         self.protocol: str | None = None
         self.replay_window = REPLAY_WINDOW
         self.spool: Path | None = None
+        self.log: str | None = None
+        self.dashboard: str | None = None
         self.key: Secret | None = None
         self.hosted_endpoint: str | None = None
         self.hosted_transport = "tls"
@@ -126,6 +142,8 @@ class _MetricsOptions:
                 "HostedGraphite's endpoint and transport report nothing without an API key; "
                 f"give --metrics-hosted-graphite-key-file=FILE or set {KEY_VARIABLE}"
             )
+        if self.log is not None:
+            reporters.append(_usage(backends.log, registry, self.log, self.interval, self.prefix))
         return reporters
 
 

@@ -21,7 +21,8 @@ __all__ = ["Options", "makeService", "measured"]
 
 
 def measured(service: Any, options: MetricsOptionMixin, registry: MetricsRegistry | None = None) -> Any:
-    """``service``, measured as ``options`` say: in a MeasuredService, or as it is where they name no backend.
+    """``service``, measured as ``options`` say: in a MeasuredService, or as it is where they name no backend and
+    no dashboard.
 
     ``registry`` is the application's own, whose metrics are reported as well. What is wrong with the options only as a
     whole, or with the environment, ends the program with one line: twistd has done its parsing by now.
@@ -31,9 +32,9 @@ def measured(service: Any, options: MetricsOptionMixin, registry: MetricsRegistr
         reporters = options.reporters(registry)
     except UsageError as error:
         raise SystemExit(str(error)) from None
-    if not reporters:
+    if not reporters and options.dashboard is None:
         return service
-    return MeasuredService(service, registry, reporters, instruments=options.instruments)
+    return MeasuredService(service, registry, reporters, instruments=options.instruments, dashboard=options.dashboard)
 
 
 class Options(UsageOptions, MetricsOptionMixin):
@@ -42,7 +43,7 @@ class Options(UsageOptions, MetricsOptionMixin):
     synopsis = "[metrics options] PLUGIN [the plugin's options]"
     longdesc = (
         "Runs another twistd plugin unmodified, times every request of every web server in it, measures the process, "
-        "and reports to Graphite or HostedGraphite."
+        "and reports to Graphite, HostedGraphite or a log, or shows it on a page."
     )
     optParameters: ClassVar = [["python", "y", None, "Run the application in this .tac file instead of a plugin."]]
 
@@ -79,9 +80,10 @@ class Options(UsageOptions, MetricsOptionMixin):
             raise UsageError("name one plugin to run, such as web, or --python=app.tac (twistd --help lists plugins)")
         if self["python"] is not None:
             _check_readable(self["python"])
-        if not self.reporters(MetricsRegistry()):
+        if not self.reporters(MetricsRegistry()) and self.dashboard is None:
             raise UsageError(
-                "nowhere to report to: give --metrics-graphite=tcp:HOST:2003 or --metrics-hosted-graphite-key-file=FILE"
+                "nowhere to report to: give --metrics-graphite=tcp:HOST:2003, "
+                "--metrics-hosted-graphite-key-file=FILE, --metrics-log=FILE, or --metrics-dashboard=tcp:8002"
             )
 
 

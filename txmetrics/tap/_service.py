@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 
 from txmetrics.instrument import (
@@ -23,7 +26,7 @@ from txmetrics.instrument import (
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter
 
-__all__ = ["DEFAULT", "INSTRUMENTS", "MeasuredService"]
+__all__ = ["DEFAULT", "INSTRUMENTS", "MeasuredService", "check_server"]
 
 Make = Callable[[MetricsRegistry, Any, Any], Service]
 
@@ -42,6 +45,9 @@ _PORTS: Mapping[str, Make] = {
     "connections": lambda registry, service, reactor: MeasuredConnections(registry, reactor),
 }
 """What looks for the ports that the service has opened."""
+
+_PAGE = "the dashboard"
+"""It is started last, so that all there is to show is there."""
 
 INSTRUMENTS = (*_PORTS, *_SURROUNDINGS)
 """All that can be measured of a service."""
@@ -69,15 +75,21 @@ class MeasuredService(MultiService):
         reporters: Iterable[Reporter],
         *,
         instruments: Iterable[str] = DEFAULT,
+        dashboard: str | None = None,
         reactor: Any = None,
     ) -> None:
-        """``reactor`` is the one that ``service`` listens with; None: the global one."""
+        """``dashboard`` is a server endpoint for a Dashboard that shows it all, None for none.
+
+        ``reactor`` is the one that ``service`` listens with; None: the global one.
+        """
         super().__init__()
         self._service = service
         self._registry = registry
         self._reporters = list(reporters)
         self._names = set(instruments)
-        self._instruments: dict[str, IService] | None = None
+        self._instruments: dict[str, Any] = {}
+        self._prepared = False
+        self._dashboard = dashboard
         self._reactor = reactor
         for each in (*self._reporters, service):
             each.setServiceParent(self)
@@ -93,7 +105,7 @@ class MeasuredService(MultiService):
         self._start(_SURROUNDINGS)
         self._reporters = [each for each in self._reporters if self._begins("a reporter", each.startService)]
         self._service.startService()
-        self._start(_PORTS)
+        self._start((*_PORTS, _PAGE))
 
     def stopService(self) -> Deferred[Any]:
         Service.stopService(self)
@@ -104,7 +116,7 @@ class MeasuredService(MultiService):
             return await maybeDeferred(self._service.stopService)
         finally:
             await gatherResults([self._stopped(each) for each in self._reporters])
-            for each in (self._instruments or {}).values():
+            for each in self._instruments.values():
                 await self._stopped(each)
             use_registry(None)
 
@@ -115,20 +127,35 @@ class MeasuredService(MultiService):
             from twisted.internet import reactor
 
             self._reactor = reactor
-        if self._instruments is None:
-            self._instruments = {}
+        if not self._prepared:
+            self._prepared = True
             for name, make in {**_SURROUNDINGS, **_PORTS}.items():
                 if name in self._names:
                     self._begins(name, self._make, name, make)
+            if self._dashboard is not None:
+                self._begins(_PAGE, self._make, _PAGE, partial(self._show, self._dashboard))
         for name, instrument in self._instruments.items():
             self._begins(name, instrument.privilegedStartService)
 
     def _make(self, name: str, make: Make) -> None:
-        assert self._instruments is not None
         self._instruments[name] = make(self._registry, self._service, self._reactor)
 
+    def _show(self, endpoint: str, registry: MetricsRegistry, service: Any, reactor: Any) -> Service:
+        # Late, for nobody else pays for what only this one needs.
+        from txmetrics.ext.dashboard import Dashboard, DashboardService
+
+        told = {what: each.slowest for what, each in self._instruments.items() if what in ("web", "blocking")}
+        dashboard = Dashboard(
+            registry,
+            slowest=told.get("web"),
+            blocked=told.get("blocking"),
+            reporters=lambda: self._reporters,
+            reactor=reactor,
+        )
+        return DashboardService(dashboard, endpoint, reactor)
+
     def _start(self, names: Iterable[str]) -> None:
-        for name, instrument in (self._instruments or {}).items():
+        for name, instrument in self._instruments.items():
             if name in names:
                 self._begins(name, instrument.startService)
 
@@ -143,3 +170,20 @@ class MeasuredService(MultiService):
     def _stopped(self, each: Any) -> Deferred[None]:
         stopped = maybeDeferred(each.stopService)
         return stopped.addErrback(lambda failure: self.log.failure("{each} cannot be stopped", failure, each=each))
+
+
+def check_server(endpoint: str) -> str:
+    """Return ``endpoint`` for a page that is for this machine only: a port without an interface is loopback's.
+
+    ValueError for what is no server endpoint.
+    """
+    if endpoint.isdecimal():
+        endpoint = f"tcp:{endpoint}"
+    if endpoint.startswith("tcp:") and "interface=" not in endpoint:
+        endpoint += ":interface=127.0.0.1"
+    try:
+        serverFromString(MemoryReactorClock(), endpoint)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{endpoint!r} is no endpoint for a dashboard, such as tcp:8002 ({reason})") from None
+    return endpoint

@@ -1,0 +1,1 @@
+"""Log: chunks of lines to the standard output, to Twisted's log and to files."""
