@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,43 +82,55 @@ class CarbonUnavailableError(Exception):
 
 def install() -> Path:
     """
-    The path of a carbon-cache program, installed on first use.
+    The path of a carbon-cache program, installed on first use (see `installed`); Debian's if that fails.
 
-    It lives in a virtual environment of its own in the directory ``$TXMETRICS_TEST_CACHE`` (default
-    ``~/.cache/txmetrics-tests``), which all test runs share: a file lock lets one of them install while the
-    others wait, and an install that was interrupted is made anew. Carbon needs CPython 3.11, whatever
-    Python runs the tests; if that fails, Debian's carbon-cache is taken. Raises `CarbonUnavailableError` if
-    there is nothing to run.
+    Raises `CarbonUnavailableError` if there is nothing to run.
     """
-    cache = Path(os.environ.get("TXMETRICS_TEST_CACHE") or Path.home() / ".cache" / "txmetrics-tests")
-    cache.mkdir(parents=True, exist_ok=True)
-    home = cache / f"carbon-{VERSION}"
     try:
-        with _locked(cache / f"carbon-{VERSION}.lock"):
-            if not _is_complete(home):
-                _build(home)
+        return installed(f"carbon-{VERSION}", REQUIREMENTS) / "bin" / "carbon-cache.py"
     except CarbonUnavailableError:
         if DEBIAN.exists():
             return DEBIAN
         raise
-    return home / "bin" / "carbon-cache.py"
 
 
-def _is_complete(home: Path) -> bool:
+def cache() -> Path:
+    """The directory ``$TXMETRICS_TEST_CACHE`` (default ``~/.cache/txmetrics-tests``), which all test runs share."""
+    path = Path(os.environ.get("TXMETRICS_TEST_CACHE") or Path.home() / ".cache" / "txmetrics-tests")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def installed(name: str, requirements: list[str]) -> Path:
+    """
+    A virtual environment of that name with these requirements, made on first use.
+
+    It is in `cache`: a file lock lets one test run install while the others wait, and an install that was
+    interrupted is made anew. What is carbon's needs CPython 3.11, whatever Python runs the tests. Raises
+    `CarbonUnavailableError`.
+    """
+    home = cache() / name
+    with locked(cache() / f"{name}.lock"):
+        if not _is_complete(home, requirements):
+            _build(home, requirements)
+    return home
+
+
+def _is_complete(home: Path, requirements: list[str]) -> bool:
     marker, python = home / "complete", home / "bin" / "python"
-    return python.exists() and marker.exists() and marker.read_text().split() == REQUIREMENTS
+    return python.exists() and marker.exists() and marker.read_text().split() == requirements
 
 
-def _build(home: Path) -> None:
+def _build(home: Path, requirements: list[str]) -> None:
     # Built in its final place, for the programs of a virtual environment know it by its full path. Nobody
     # uses it before it is marked complete, and what an interrupted install left there is thrown away.
     python = _python311()
     shutil.rmtree(home, ignore_errors=True)
-    print(f"installing {' '.join(REQUIREMENTS)} for the tests into {home} (once) ...", flush=True)
+    print(f"installing {' '.join(requirements)} for the tests into {home} (once) ...", flush=True)
     _run([python, "-m", "venv", home])
     pip = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    _run([*pip, "install", *REQUIREMENTS])
-    (home / "complete").write_text("\n".join(REQUIREMENTS) + "\n")
+    _run([*pip, "install", *requirements])
+    (home / "complete").write_text("\n".join(requirements) + "\n")
     print("... installed", flush=True)
 
 
@@ -127,10 +139,10 @@ def _run(command: list[Any]) -> None:
     try:
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired as late:
-        raise CarbonUnavailableError("Installing carbon for the tests took over 5 minutes.") from late
+        raise CarbonUnavailableError("Installing Graphite's programs for the tests took over 5 minutes.") from late
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise CarbonUnavailableError(f"Installing carbon for the tests failed: {lines[-1]}")
+        raise CarbonUnavailableError(f"Installing Graphite's programs for the tests failed: {lines[-1]}")
 
 
 def _python311() -> str:
@@ -163,7 +175,7 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def _locked(path: Path, seconds: float = 600.0) -> Iterator[None]:
+def locked(path: Path, seconds: float = 600.0) -> Iterator[None]:
     with path.open("w") as file:
         end = time.monotonic() + seconds
         while not _try_lock(file.fileno()):
@@ -191,9 +203,10 @@ class Carbon(Waits):
     Call `start` before use and `close` at the end, or use it as a context manager. `line_port`,
     `pickle_port`, `udp_port` and `query_port` are on `HOST`. It takes every point it is sent, and keeps the
     last one of each second for a day, or what else `retentions` says in the words of storage-schemas.conf.
+    `conf` are further files of its configuration, by their names, or such in the place of these.
     """
 
-    def __init__(self, retentions: str = "1s:1d") -> None:
+    def __init__(self, retentions: str = "1s:1d", conf: Mapping[str, str] | None = None) -> None:
         self._program = install()
         self.root = Path(tempfile.mkdtemp(prefix="txmetrics-carbon-"))
         self.whisper = self.root / "storage" / "whisper"
@@ -202,9 +215,9 @@ class Carbon(Waits):
         self.udp_port = _free_udp_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
-        self._write_config(retentions)
+        self._write_config(retentions, conf or {})
 
-    def _write_config(self, retentions: str) -> None:
+    def _write_config(self, retentions: str, others: Mapping[str, str]) -> None:
         ports = {name: getattr(self, name) for name in ("line_port", "pickle_port", "udp_port", "query_port")}
         for directory in ("conf", "log", "storage/whisper"):
             (self.root / directory).mkdir(parents=True)
@@ -212,6 +225,8 @@ class Carbon(Waits):
         (conf / "carbon.conf").write_text(CONFIG.format(root=self.root, host=HOST, **ports))
         (conf / "storage-schemas.conf").write_text(SCHEMAS.format(retentions=retentions))
         (conf / "storage-aggregation.conf").write_text(AGGREGATION)
+        for name, text in others.items():
+            (conf / name).write_text(text)
 
     def __enter__(self) -> Carbon:
         try:
