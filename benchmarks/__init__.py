@@ -7,6 +7,7 @@ PARTS = {
     "flush": 30,
     "scale": 60,
     "request": 30,
+    "looks": 15,
     "end_to_end": 60,
     "soak": 90,
 }

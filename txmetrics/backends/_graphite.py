@@ -1,0 +1,89 @@
+"""Graphite: plaintext or pickle over one connection, or datagrams."""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from typing import Any
+
+from txmetrics.backends._endpoints import address, check_endpoint, shown, way_to
+from txmetrics.backends._prefix import check_prefix, wire_maker
+from txmetrics.backends._spool import spool_opener
+from txmetrics.delivery import REPLAY_WINDOW, Datagrams, Stream, with_own_lookups
+from txmetrics.registry import MetricsRegistry
+from txmetrics.reporter import Backend, Reporter
+from txmetrics.steady import steady
+from txmetrics.wire import Graphite, Pickle
+
+__all__ = ["check_window", "graphite"]
+
+PROTOCOLS = ("plaintext", "pickle", "udp")
+
+
+def graphite(
+    registry: MetricsRegistry,
+    endpoint: str,
+    interval: float = 10.0,
+    prefix: str = "",
+    *,
+    protocol: str | None = None,
+    replay_window: float = REPLAY_WINDOW,
+    spool: str | os.PathLike[str] | None = None,
+    dialect: str = "dropwizard",
+    durations: str = "seconds",
+    reactor: Any = None,
+) -> Reporter:
+    """Graphite is plaintext lines over one connection to ``endpoint``, every ``interval`` seconds.
+
+    ``endpoint`` is any Twisted client endpoint string: ``tcp:127.0.0.1:2003``, ``tls:graphite.example:20030``,
+    ``unix:/run/carbon.sock``; or ``udp:127.0.0.1:2003``. ``prefix`` stands before every name; ``{host}`` and ``{pid}``
+    in it are filled in when the service starts. ``dialect`` names the fields as "dropwizard" or "pyformance" does,
+    ``durations`` is "seconds" or "milliseconds".
+
+    ``protocol`` is "plaintext", "pickle" or "udp"; None: as the endpoint says. Over UDP nobody knows what arrives.
+
+    When a connection is lost, everything that was written in the ``replay_window`` seconds before is written again,
+    with its old timestamps. Give 0 for whatever adds a second value to the first instead of replacing it:
+    carbon-aggregator, a relay that aggregates, VictoriaMetrics without deduplication.
+
+    ``spool`` is a directory, this user's alone, in which undelivered points outlive the process; each backend has a
+    folder of its own in it. Without one, points wait in at most 8 MiB of memory.
+
+    Raises ValueError for an argument that is wrong.
+    """
+    protocol = _check_protocol(protocol, endpoint)
+    check_window(replay_window)
+    make_wire = wire_maker(Pickle if protocol == "pickle" else Graphite, check_prefix(prefix), dialect, durations)
+    open_spool = spool_opener(spool, f"{protocol}_{endpoint}")
+    check_endpoint(endpoint)
+    if protocol == "udp" and spool is not None:
+        raise ValueError("over UDP nobody knows what has arrived, so there is no spool; give a tcp: endpoint")
+
+    def open_backend(reactor: Any) -> Backend:
+        time, reactor = steady(reactor), with_own_lookups(reactor)
+        if protocol == "udp":
+            return Backend(make_wire(), Datagrams(reactor, *address(endpoint), endpoint, time=time))
+        way = way_to(reactor, endpoint)
+        return Backend(make_wire(), Stream(time, way, endpoint, replay_window=replay_window, spool=open_spool()))
+
+    return Reporter(registry, open_backend, interval, where=shown(endpoint), reactor=reactor)
+
+
+def check_window(seconds: float) -> float:
+    """Return ``seconds`` if a replay window can be as long; ValueError says why not otherwise."""
+    if not 0 <= seconds < inf:
+        raise ValueError(f"a replay window of {seconds} seconds makes no sense; give 0 or more")
+    return seconds
+
+
+def _check_protocol(protocol: str | None, endpoint: str) -> str:
+    if str(endpoint).lower().startswith("https:"):
+        raise ValueError(f"{endpoint!r} is a URL; Graphite takes an endpoint such as tcp:127.0.0.1:2003")
+    udp = str(endpoint).lower().startswith("udp:")
+    if protocol is None:
+        return "udp" if udp else "plaintext"
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+    if udp != (protocol == "udp"):
+        raise ValueError(f"{endpoint!r} is no endpoint for {protocol}; UDP's is such as udp:127.0.0.1:2003")
+    return protocol
