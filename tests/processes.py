@@ -6,10 +6,14 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from tests.carbon import Carbon
 from tests.waiting import wait_until
@@ -102,6 +106,26 @@ def get(port: int, path: str = "/", times: int = 1) -> list[tuple[int, bytes]]:
     finally:
         connection.close()
     return answers
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def fetch(url: str, seconds: float = 15) -> bytes:
+    """The answer of a server that may still be starting."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urlopen(url, timeout=5) as answer:
+                body: bytes = answer.read()
+                return body
+        except URLError:
+            assert time.monotonic() < deadline, url
+            time.sleep(0.05)
 
 
 def check_stored(carbon: Carbon, name: str, value: float) -> None:

@@ -7,14 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 
+from tests.processes import fetch, free_port
 from txmetrics import IdleExpiry, MetricsRegistry, TimedResource, timed
 from txmetrics.tap import Options
 from txmetrics.testing import GraphiteReceiver
@@ -28,26 +26,6 @@ def block(mark: str) -> str:
     found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
     assert found is not None, mark
     return found.group(1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def get(url: str, seconds: float = 15) -> bytes:
-    """The answer of a server that may still be starting."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urlopen(url, timeout=5) as answer:
-                body: bytes = answer.read()
-                return body
-        except URLError:
-            assert time.monotonic() < deadline, url
-            time.sleep(0.05)
 
 
 def received(server: socket.socket) -> GraphiteReceiver:
@@ -76,7 +54,7 @@ def test_the_quickstart_counts_a_request_and_reports_it_on_stop(tmp_path: Path) 
         child = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
         try:
             for _ in range(3):
-                assert get(f"http://127.0.0.1:{web}/") == b"hello"
+                assert fetch(f"http://127.0.0.1:{web}/") == b"hello"
             child.send_signal(signal.SIGTERM)
             graphite = received(server)
             assert child.wait(10) == 0

@@ -1,0 +1,1 @@
+"""The reporters of the layer."""
