@@ -118,6 +118,7 @@ HEADLINES = (
     "open loop p99, txmetrics",
     "wrk p99, txmetrics",
     REQUEST,
+    "scrape, longest turn, 50,000 counters",
     "idle timer",
     "import txmetrics over twisted.internet",
     "RSS last to first quarter",

@@ -84,7 +84,7 @@ class Embedded:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A hello world that reports to Graphite.")
     parser.add_argument("--listen", metavar="PORT", type=int, default=8001, help="answer on this port (8001; 0: any)")
-    parser.add_argument("--dashboard", metavar="PORT", type=int, default=8002, help="and show it on this (8002; 0: any)")
+    parser.add_argument("--dashboard", metavar="PORT", type=int, default=8002, help="show it on this (8002; 0: any)")
     backend = parser.add_mutually_exclusive_group()
     backend.add_argument("--graphite", metavar="ENDPOINT", help="report to this Graphite, such as tcp:127.0.0.1:2003")
     backend.add_argument("--hosted-graphite-key-file", metavar="FILE", help="report to HostedGraphite with this key")
