@@ -62,6 +62,15 @@ def test_others_stay(reactor: FakeReactor, registry: MetricsRegistry) -> None:
     assert [*registry] == ["sessions.all", "session", "session.length"]
 
 
+def test_those_with_tags_go_as_well(reactor: FakeReactor, registry: MetricsRegistry) -> None:
+    """Whether the prefix is their name or the beginning of it."""
+    registry.counter("session", user="a").inc()
+    registry.counter("session.pages", user="a").inc()
+    registry.counter("sessions", user="a").inc()
+    pass_by(reactor, IdleExpiry(registry, "session", 5), 20)
+    assert [*registry] == ["sessions;user=a"]
+
+
 def test_one_that_is_made_anew_is_a_new_one(reactor: FakeReactor, registry: MetricsRegistry) -> None:
     """Though it shows what its predecessor showed."""
     expiry = IdleExpiry(registry, "session", 60)

@@ -1,4 +1,4 @@
-"""Names: what a Graphite path can carry goes through, all else is refused with a reason or cleaned."""
+"""Names and tags: what Graphite can carry goes through, all else is refused with a reason or cleaned."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 import string
 import sys
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from txmetrics.names import MAX_PART, MAX_PATH, check, clean
+from txmetrics.names import MAX_PART, MAX_PATH, OVERFLOW, check, clean, full, overflow, spelled, tags_of
 
 ALPHABET = set(string.ascii_letters + string.digits + "_:%@#+-")
 
@@ -153,3 +154,169 @@ def test_a_kind_of_string_becomes_a_string() -> None:
     assert type(check(Name.HITS)) is str
     assert check(Name.HITS) == "hits"
     assert (type(check(Liar("x"))), f"{check(Liar('x'))}") == (str, "x")
+
+
+# Tags
+
+keys = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,4}", fullmatch=True).filter(lambda key: key not in ("name", "le"))
+any_tags = st.dictionaries(keys, any_text | st.integers() | st.booleans(), max_size=4)
+paths = st.from_regex(r"[a-z%]{1,4}(\.[a-z]{1,4})?", fullmatch=True)
+
+
+@properties
+@given(paths, any_tags)
+@example("a", {"a1": "x", "a": "y", "ab": "z"})
+def test_a_full_name_says_all(path: str, tags: dict[str, Any]) -> None:
+    """The name and the cleaned tags can be read out of it, in whatever order they were given, and it is one itself."""
+    name = full(path, tags)
+    assert name == full(path, dict(reversed(tags.items()))) == full(name)
+    assert name.partition(";")[0] == path
+    assert tags_of(name).keys() == tags.keys()
+    for key, value in tags_of(name).items():
+        kept = [character if character in ALPHABET | {"."} else "_" for character in str(tags[key])[:MAX_PART]]
+        assert value == ("".join(kept) or "_")
+
+
+@properties
+@given(any_text | paths, st.dictionaries(any_text | keys, any_text | st.integers() | st.floats() | st.none()))
+def test_what_is_spelled_is_the_full_name_or_none(path: str, tags: dict[str, Any]) -> None:
+    """The quick way leads nowhere else, so that no value can be made to name another metric."""
+    name = spelled(path, tags)
+    try:
+        is_full = full(name) == name
+    except ValueError:
+        is_full = False
+    if is_full:
+        assert name == full(path, tags)
+
+
+@given(
+    paths,
+    st.dictionaries(keys, st.text(sorted(ALPHABET | {"."}), min_size=1) | st.integers() | st.booleans(), max_size=4),
+)
+def test_what_needs_no_cleaning_is_spelled(path: str, tags: dict[str, Any]) -> None:
+    """So that it is found quickly; but for tags that carbon orders otherwise than Python does."""
+    name = spelled(path, tags)
+    assert sorted(name.split(";")) == sorted(full(path, tags).split(";"))
+
+
+def test_the_quick_way_knows_what_is_not_plain() -> None:
+    """A value of another type, also one that looks like text, and a name that is a full one."""
+
+    class Liar(str):
+        def __format__(self, spec: str) -> str:
+            return "mail"
+
+    wrong: list[tuple[Any, Any]] = [("jobs", 1.0), ("jobs", None), ("jobs", b"mail"), ("jobs", Liar("x")), (5, "mail")]
+    for name, value in wrong:
+        assert spelled(name, {"queue": value}) == ""
+    assert spelled("jobs;a=b", {"queue": "mail"}) == ""
+    assert spelled("jobs", {"queue": "mail;zone=x"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("tags", "name"),
+    [
+        ({"queue": "mail"}, "jobs;queue=mail"),
+        ({"queue": "a b;c=~d/e"}, "jobs;queue=a_b_c__d_e"),
+        ({"queue": ""}, "jobs;queue=_"),
+        ({"zone": "b", "queue": "a.b.c"}, "jobs;queue=a.b.c;zone=b"),
+        ({"port": 8080, "tls": True}, "jobs;port=8080;tls=True"),
+        ({"a": "x", "a1": "y"}, "jobs;a1=y;a=x"),
+        ({"queue": "~"}, "jobs;queue=_"),
+        ({"queue": "x" * 200}, f"jobs;queue={'x' * 120}"),
+        ({"queue": "ä\n"}, "jobs;queue=__"),
+    ],
+)
+def test_a_full_name(tags: dict[str, Any], name: str) -> None:
+    """Letter by letter."""
+    assert full("jobs", tags) == name
+
+
+def test_a_kind_of_integer_is_the_integer() -> None:
+    """Whatever it is called besides."""
+    assert full("http", {"code": HTTPStatus.NOT_FOUND}) == full("http", {"code": 404}) == "http;code=404"
+    assert spelled("http", {"code": HTTPStatus.NOT_FOUND}) == ""
+
+
+def test_a_kind_of_string_is_the_string_also_in_a_tag() -> None:
+    """Whatever it says when it is formatted."""
+
+    class Queue(StrEnum):
+        MAIL = "mail"
+
+    class Liar(str):
+        __str__ = __format__ = lambda self, *spec: "evil"  # type: ignore[assignment]
+
+    assert full("jobs", {"queue": Queue.MAIL}) == "jobs;queue=mail"
+    assert full("jobs", {"queue": Liar("mail")}) == "jobs;queue=mail"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "1a", "a-b", "a.b", "grün", "a b", "a=b", "a;b", "__name__", "__", "a\n", "a!", "a^", "x" * 50 + "-"]
+)
+def test_a_tag_that_is_called_wrongly_is_refused(key: str) -> None:
+    """With what is right."""
+    with pytest.raises(ValueError, match="is not called as a tag can be; use letters, digits and _") as caught:
+        full("jobs", {key: "x"})
+    assert repr(key[:40]) in str(caught.value)
+    assert "of 'jobs'" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("key", "whose"), [("name", "Graphite"), ("le", "Prometheus"), ("vmrange", "VictoriaMetrics")])
+def test_a_tag_that_means_something_already_is_refused(key: str, whose: str) -> None:
+    """Somebody would take it for something else."""
+    with pytest.raises(ValueError, match=f"tag '{key}' of 'jobs' means something else to {whose}; call it otherwise"):
+        full("jobs", {key: "x"})
+
+
+@pytest.mark.parametrize("value", [None, 1.5, b"mail", ["mail"], object()], ids=lambda value: type(value).__name__)
+def test_a_value_of_another_type_is_refused(value: Any) -> None:
+    """What text it should be, only the program can say."""
+    told = f"tag 'queue' of 'jobs' is a {type(value).__name__}, neither a string nor an integer; convert it"
+    with pytest.raises(TypeError, match=f"^{told}$"):
+        full("jobs", {"queue": value})
+
+
+def test_what_is_too_long_does_not_depend_on_the_values() -> None:
+    """A program finds out the first time, not when a long value comes."""
+    keys = [f"k{number}" for number in range(8)]
+    assert len(full("x" * 32, dict.fromkeys(keys, "y" * 500))) == 32 + 8 * 124 == MAX_PATH
+    with pytest.raises(
+        ValueError, match="with its 8 tags may have 1025 characters, 120 in each tag's value; at most 1024"
+    ):
+        full("x" * 33, dict.fromkeys(keys, "y"))
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("jobs;b=1;a=2", "jobs;a=2;b=1"),
+        ("jobs;a=", "jobs;a=_"),
+        ("jobs;a=~x", "jobs;a=_x"),
+        ("jobs;a", "jobs;a=_"),
+        ("jobs;a=1;a=1", "jobs;a=1"),
+        ("jobs;a=b=c", "jobs;a=b_c"),
+    ],
+)
+def test_a_full_name_that_is_none_is_refused(name: str, right: str) -> None:
+    """With one that would be."""
+    told = f"metric name {name!r} is not as it is filed; write {right!r}, or give its tags"
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        full(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["jobs;", ";a=b", "a b;c=d", "jobs;name=x", "jobs;=x", "a..b;c=d", "x" * 1020 + ";a=b"]
+)
+def test_neither_part_of_a_full_name_may_be_wrong(name: str) -> None:
+    """The name has to be a path, and a tag to be called as one can be."""
+    with pytest.raises(ValueError, match=r"metric name|tag"):
+        full(name)
+
+
+@given(paths, any_tags)
+def test_an_overflow_has_the_same_tags(path: str, tags: dict[str, Any]) -> None:
+    """With one and the same value, as carbon files it."""
+    assert overflow(full(path, tags)) == full(path, dict.fromkeys(tags, OVERFLOW))

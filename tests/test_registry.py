@@ -99,7 +99,9 @@ def test_a_callable_that_cannot_be_called_registers_nothing(registry: MetricsReg
 BAD_NAMES = {
     "a b": "' '",
     "a\nb 1 2": r"'\n'",
-    "a;tag=1": "';'",
+    "a;tag=~": "'a;tag=_'",
+    "a;tag": "'a;tag=_'",
+    "a b;tag=1": "' '",
     "grün": "'ü'",
     "a.*.b": "'*'",
     "a/b": "'/'",

@@ -10,7 +10,7 @@ __all__ = ["IdleExpiry"]
 
 
 class IdleExpiry:
-    """Unregisters the metrics below ``prefix`` to which nothing has happened for ``idle`` seconds.
+    """Unregisters the metrics below ``prefix``, or with tags after it, that have been idle for ``idle`` seconds.
 
     For names that come and go, as those of sessions or queues do: otherwise they are reported for as long as the
     process lives. ``LoopingCall(IdleExpiry(registry, "session", 600).sweep).start(1)`` looks at up to 500 metrics a
@@ -26,7 +26,7 @@ class IdleExpiry:
         if not idle > 0:
             raise ValueError(f"no metric is idle after {idle!r} seconds; give more than 0")
         self._registry = registry
-        self._prefix = f"{names.check(prefix, 'prefix')}."
+        self._beginnings = f"{names.check(prefix, 'prefix')}.", f"{prefix};"
         self._idle = idle
         self._round: list[str] = []
         self._position = 0
@@ -38,7 +38,7 @@ class IdleExpiry:
         """Look at the next ``most`` metrics of the registry."""
         now = self._registry.clock.tick()
         for name in self._round[self._position : self._position + most]:
-            if name.startswith(self._prefix) and name in self._registry:
+            if name.startswith(self._beginnings) and name in self._registry:
                 self._look_at(name, now)
         self._position += most
         if self._position >= len(self._round):

@@ -6,21 +6,20 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 from txmetrics import names
+from txmetrics.names import OVERFLOW
 
 __all__ = ["OVERFLOW", "Family"]
 
 T = TypeVar("T")
 
-OVERFLOW = "_other"
-"""The name of the series that all keys share for which there was no room. A key of that name shares it with them."""
-
 
 class Family(Generic[T]):
     """``family[key]`` is the series of ``key``; at most ``limit`` are made, and one more for all other keys.
 
-    So totals over a family stay right, whatever comes, in memory that is bounded. A key is a string, or anything of
-    which ``clean`` makes one part of a Graphite path; keys of which it makes the same share a series. ``make(part)``
-    makes a series, as ``scope.counter`` does. Raises what they raise, and then nothing is remembered.
+    That one is called OVERFLOW, and a key of that name shares it with them. So totals over a family stay right,
+    whatever comes, in memory that is bounded. A key is a string, or anything of which ``clean`` makes one part of a
+    Graphite path; keys of which it makes the same share a series. ``make(part)`` makes a series, as ``scope.counter``
+    does. Raises what they raise, and then nothing is remembered.
     """
 
     __slots__ = ("_by_key", "_by_part", "_clean", "_limit", "_make")

@@ -56,7 +56,8 @@ def of_txmetrics(kind: str) -> Subject:
         rest = encoder.finish()
         return points if rest is None else points + rest.points
 
-    make = {"counter": registry.counter, "timer": registry.timer, "mixed": mixed}[kind]
+    makes: dict[str, Callable[[str], Any]] = {"counter": registry.counter, "timer": registry.timer, "mixed": mixed}
+    make = makes[kind]
     call = {"counter": "inc()", "timer": "add(0.0123)", "mixed": ""}[kind]
     return Subject(registry, make, call, kind, take, report, int)
 

@@ -150,14 +150,15 @@ FIELDS = {
 
 
 @settings(deadline=None, max_examples=100)
-@given(metrics=metrics, prefix=st.sampled_from(["", "web.{host}", "a+b.{host}-{pid}"]))
+@given(metrics=metrics, prefix=st.sampled_from(["", "web.{host}", "a+b.{host}-{pid}", "{worker}.a.{generation}"]))
 def test_graphite_is_asked_for_every_metric_and_for_nothing_that_is_not_there(
     metrics: dict[str, str], prefix: str
 ) -> None:
     """Each path in a target fits a series that is sent, and of each metric there is a series that some path fits."""
     dashboard, left_out = grafana_dashboard(metrics, False, "graphite", prefix)
     paths = [re.compile(path) for target in targets(dashboard) for path in asked_of_graphite(target["target"])]
-    head = prefix.replace("{host}", "db-1").replace("{pid}", "17") + "." if prefix else ""
+    places = {"{host}": "db-1", "{pid}": "17", "{worker}": "w2", "{generation}": "1764380000"}
+    head = re.sub(r"\{\w+\}", lambda place: places[place[0]], prefix) + "." if prefix else ""
     sent = {name: [f"{head}{name}{field}" for field in FIELDS[kind]] for name, kind in metrics.items()}
     found = {path: [name for name in sent if any(map(path.fullmatch, sent[name]))] for path in paths}
     assert [path for path, names in found.items() if not names] == []
@@ -165,11 +166,15 @@ def test_graphite_is_asked_for_every_metric_and_for_nothing_that_is_not_there(
     assert left_out == 0
 
 
+PLACES = ("host", "pid", "worker", "generation", "route")
+"""What is chosen above the panels."""
+
+
 def asked_of_graphite(target: str) -> Iterator[str]:
     """Regular expressions for the series that a target asks for."""
     for path in re.findall(r"(?<=[(,])[^(),\"]+(?=[,)])", target):
         if not re.fullmatch(r"-?\d+", path):
-            chosen = filled(re.sub(r"^\{([^}]+)\}", r"\1", path), {"host": "*", "pid": "*", "route": "*"})
+            chosen = filled(re.sub(r"^\{([^}]+)\}", r"\1", path), dict.fromkeys(PLACES, "*"))
             yield "[^.]+".join(re.escape(piece) for piece in chosen.split("*"))
 
 
@@ -213,6 +218,7 @@ def test_graphite_is_asked_for_nothing_that_it_trips_over() -> None:
                 ("route", "a.x${host}-${pid}.http.routes.*", ""),
             ],
         ),
+        ("{worker}.x", [("worker", "*", ""), ("route", "${worker}.x.http.routes.*", "")]),
         ("{host}.{host}", [("host", "*", ""), ("route", "${host}.${host}.http.routes.*", "")]),
     ],
 )

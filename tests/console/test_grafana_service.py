@@ -224,4 +224,21 @@ def test_the_command_writes_the_dashboard_and_says_what_is_left_out(tmp_path: Pa
         assert (status, complaint) == (0, "txmetrics: 2 more panels are left out; nobody would look at them all\n")
         status, said = command(url, tmp_path, "--prefix", "web.{user}")
         assert status == 2
-        assert "prefix 'web.{user}' has {user}; only {host} and {pid} are filled in" in said
+        assert "prefix 'web.{user}' has {user}; only {host}, {pid}, {worker} and {generation} are filled in" in said
+
+
+def test_what_no_query_finds_is_told(tmp_path: Path) -> None:
+    """A path does not name a metric with tags; for Prometheus its tags are labels like others."""
+    told = [{"name": "jobs;queue=mail", "kind": "counter"}, {"name": "depth", "kind": "gauge"}]
+    answers = {"/metrics": (200, json.dumps(told).encode()), "/state": (200, b'{"reporters": []}')}
+    with answering(answers) as url:
+        status, said = command(url, tmp_path)
+        assert status == 0
+        assert said.startswith("txmetrics: left out, having tags: 1 metric\n")
+        status, said = command(url, tmp_path, "--datasource=prometheus")
+        assert status == 0
+        assert 'jobs_total{instance=~\\"$instance\\", queue=\\"mail\\"}' in said
+    with answering({**answers, "/metrics": (200, json.dumps(told[:1]).encode())}) as url:
+        status, said = command(url, tmp_path)
+        assert (status, said.count("\n")) == (1, 1)
+        assert "all metrics of the service have tags" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import subprocess
 import sys
@@ -112,15 +113,27 @@ def archives(interval: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("prefix", ["", "web.{host}", "web.{host}.{pid}", "50%+x:@#-_", "a%%b.{host}-{pid}"])
+@pytest.mark.parametrize(
+    "prefix", ["", "web.{host}", "web.{host}.{pid}", "{worker}.g{generation}", "50%+x:@#-_", "a%%b.{host}-{pid}"]
+)
 def test_carbon_finds_the_method_of_every_statistic(loader: Ask, dialect: str, prefix: str) -> None:
     """Whatever the prefix is that the names have, and whichever characters are in it."""
     methods = promised(dialect)
-    head = prefix.replace("{host}", "db-1").replace("{pid}", "4711") + "." if prefix else ""
+    filled = {"{host}": "db-1", "{pid}": "4711", "{worker}": "blue-2", "{generation}": "1764380000"}
+    head = re.sub(r"\{\w+\}", lambda place: filled[place[0]], prefix) + "." if prefix else ""
     stored = loader(graphite_files(10, prefix, dialect), [f"{head}{name}" for name in methods])
     assert {name.removeprefix(head): rest for name, rest in stored.items()} == {
         name: [[list(archive) for archive in archives(10)], 0.0, method] for name, method in methods.items()
     }
+
+
+@pytest.mark.parametrize("prefix", ["", "web.{host}"])
+def test_a_series_with_tags_is_rolled_up_like_one_without(loader: Ask, prefix: str) -> None:
+    """By what stands before its tags, whatever their values end with."""
+    head = "web.db-1." if prefix else ""
+    names = {"jobs.count;q=a": "last", "a.max;m=x.count": "max", "a.p50;m=x.max": "average", "depth;q=a.min": "average"}
+    stored = loader(graphite_files(10, prefix), [head + name for name in names])
+    assert {name.removeprefix(head): method for name, (_, _, method) in stored.items()} == names
 
 
 @pytest.mark.parametrize(
@@ -255,7 +268,7 @@ def test_without_a_directory_both_files_are_printed(tmp_path: Path) -> None:
         (["--interval", "2.5"], 2, "'2.5' is no whole number of seconds from 1 to 86400, as whisper needs"),
         (["--interval", "0"], 2, "'0' is no whole number of seconds"),
         (["--interval", "86401"], 2, "'86401' is no whole number of seconds"),
-        (["--prefix", "web.{user}"], 2, "prefix 'web.{user}' has {user}; only {host} and {pid} are filled in"),
+        (["--prefix", "web.{user}"], 2, "prefix 'web.{user}' has {user}; only {host}, {pid}, {worker}"),
         (["--prefix", "a b"], 2, "prefix 'a b' contains ' ', which a Graphite path cannot carry"),
         (["--directory", "missing"], 1, "txmetrics: missing is no directory; make it first\n"),
         (["--directory", "/proc"], 1, "txmetrics: /proc/storage-schemas.conf cannot be written: "),

@@ -270,3 +270,13 @@ def test_which_of_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         spool_of(tmp_path / name, chunks)
     sentence = refused("replay", tmp_path, "--graphite", "tcp:127.0.0.1:2003", capsys=capsys)
     assert f"give one of them: {tmp_path}/pickle_a or {tmp_path}/plaintext_b\n" in sentence
+
+
+def test_bodies_of_remote_write_are_not_sent_as_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They would be nonsense to a Graphite, and stay where they are."""
+    folder = spool_of(tmp_path / "remote_write_http", 2)
+    with pytest.raises(SystemExit) as ended:
+        main(["spool", "replay", str(tmp_path), f"--graphite=tcp:{HOST}:{unused_port()}"])
+    assert ended.value.code == 1
+    assert "holds no lines, but bodies of remote write" in capsys.readouterr().err
+    assert survey(folder).points == 10

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator
 from timeit import Timer
 
 from benchmarks import request, valgrind
-from benchmarks.costs.operations import EMPTY, PIECE, REFERENCE, of_txmetrics
+from benchmarks.costs.operations import EMPTY, PIECE, REFERENCE, Operation, of_txmetrics
 from txmetrics import MetricsRegistry
 from txmetrics.wire import Graphite
 
 INCLUDED, REPORT, BARE, MEASURED = "a value, included", "a value of a report", "a bare request", "a measured request"
+BY_TAGS, TAGGED_REPORT = "counter by tags", "a value of a report with tags"
 
 VALUES_A_TIMER = 20
 
 
 def operations() -> Iterator[tuple[str, Callable[[int], object], int]]:
     """The calls, each in timeit's loop."""
-    for operation in (EMPTY, REFERENCE, *of_txmetrics()):
+    code = 'registry.counter("jobs", queue="mail").inc()'
+    by_tags = Operation(BY_TAGS, "txmetrics", code, {"registry": MetricsRegistry()})
+    for operation in (EMPTY, REFERENCE, *of_txmetrics(), by_tags):
         timer = Timer(operation.code, globals=operation.names)
         for _ in range(3):  # so that the interpreter has specialised it
             timer.timeit(PIECE)
@@ -42,14 +45,17 @@ def included(values: int) -> Callable[[int], None]:
     return work
 
 
-def report() -> tuple[Callable[[int], None], int]:
-    """Collecting and encoding a registry with something of everything, and how many values that are."""
+def report(between: str = "") -> tuple[Callable[[int], None], int]:
+    """Collecting and encoding a registry with something of everything, and how many values that are.
+
+    With ``;n=`` ``between`` a name and its number that is a tag.
+    """
     registry = MetricsRegistry()
     reader, wire = registry.reader(), Graphite("web.host1")
-    counters = [registry.counter(f"app.counter{n}") for n in range(200)]
-    gauges = [registry.gauge(f"app.gauge{n}") for n in range(100)]
-    meters = [registry.meter(f"app.meter{n}") for n in range(20)]
-    timers = [registry.timer(f"app.timer{n}") for n in range(35)]
+    counters = [registry.counter(f"app.counter{between}{n}") for n in range(200)]
+    gauges = [registry.gauge(f"app.gauge{between}{n}") for n in range(100)]
+    meters = [registry.meter(f"app.meter{between}{n}") for n in range(20)]
+    timers = [registry.timer(f"app.timer{between}{n}") for n in range(35)]
     values = len(counters) + len(gauges) + 5 * len(meters) + 16 * len(timers)
 
     def work(often: int) -> None:
@@ -72,7 +78,11 @@ def report() -> tuple[Callable[[int], None], int]:
 def main() -> None:
     for name, work, often in operations():
         valgrind.tell(name, work, often)
-    for name, work, units in ((INCLUDED, included(1000), 1000), (REPORT, *report())):
+    for name, work, units in (
+        (INCLUDED, included(1000), 1000),
+        (REPORT, *report("_n_")),
+        (TAGGED_REPORT, *report(";n=")),
+    ):
         work(4)
         valgrind.tell(name, lambda often, work=work, units=units: work(often // units), 2 * units)
     for name, how in ((BARE, request.BARE), (MEASURED, "TimedResource")):

@@ -38,7 +38,7 @@ def check_code_points(judge: Judge, wires: Iterable[type], places: Iterable[str]
         for place in places:
             names = (place.format(chr(n)) for n in range(sys.maxunicode + 1))
             chunks, refused = encode((GaugeReading(name, 1.5) for name in names), wire())
-            good = [name for each in sorted(hostile.ALPHABET) if hostile.is_path(name := place.format(each))]
+            good = [name for each in sorted(hostile.ALPHABET) if hostile.is_full(name := place.format(each))]
             judge.check(wire, chunks, ((name, 1.5) for name in good))
             assert refused == {"name": sys.maxunicode + 1 - len(good)}
 

@@ -28,6 +28,8 @@ ALPHABET = frozenset(string.ascii_letters + string.digits + "_:%@#+-.")
 
 LONGEST = ("n" * 120 + ".") * 8 + "n" * 56
 
+LONGEST_TAGGED = f"{LONGEST[: 1024 - 3 * 123]};a={'v' * 120};b={'v' * 120};c={'v' * 120}"
+
 DURATIONS = frozenset({"sum", "max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999"})
 
 
@@ -158,15 +160,37 @@ values: st.SearchStrategy[Any] = numbers | strange
 
 good_names = st.from_regex(r"[A-Za-z0-9_:%@#+-]{1,12}(\.[A-Za-z0-9_:%@#+-]{1,12}){0,3}", fullmatch=True)
 
+tag_keys = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,5}", fullmatch=True) | st.sampled_from(["a", "a1", "ab", "status"])
+
+tag_values = st.text(sorted(ALPHABET), min_size=1, max_size=12) | st.sampled_from(["_other", "%s", "...", "v" * 120])
+
+any_full_names = st.builds(
+    lambda path, tags: path + "".join(sorted(f";{key}={value}" for key, value in tags.items())),
+    good_names,
+    st.dictionaries(tag_keys, tag_values, max_size=3),
+)
+"""With tags, of which some are called as no tag can be."""
+
+any_tags = st.dictionaries(
+    tag_keys.filter(lambda key: not key.startswith("__") and key not in ("name", "le")),
+    tag_values | st.text(st.characters(exclude_categories=()), max_size=20),
+    max_size=4,
+)
+"""Called as tags can be, with values from outside."""
+
 nasty_characters = st.sampled_from(list(" \t\n\r\0\x0b\x0c\x1c\x85\xa0\u2028\ufeff\ud800\U0001f600;=~é٣.*?/\\\"'"))
 
 names: st.SearchStrategy[Any] = (
     good_names
-    | good_names
+    | any_full_names
     | st.text(st.characters(exclude_categories=()), max_size=20)
     | st.lists(good_names | nasty_characters, max_size=5).map("".join)
     | st.sampled_from(
         ["", ".", "..", "a.", ".a", "a..b", " ", "\n", "a 1 1\nevil.name", "a;tag=1", "é" * 120, LONGEST, LONGEST + "n"]
+    )
+    | st.sampled_from(["a;", "a;b", "a;b=", "a;=c", "a;b=c;", "a;b=c;b=d", "a;b=c;a=d", "a;b=c;d=e", ";b=c", "a;b=c=d"])
+    | st.sampled_from(
+        ["a;name=b", "a;le=1", "a;__b=c", "a;1=b", "a;b=%s", "a%d;b=%", LONGEST_TAGGED, LONGEST_TAGGED + "v"]
     )
     | st.sampled_from(["x" * 120, "x" * 121, f"a.{'x' * 120}.b", f"a.{'x' * 121}.b", "x" * 1024, "x." * 512 + "x"])
     | st.sampled_from([None, 5, b"bytes", OddName("odd"), Pretender(str), ["a"]])
@@ -195,10 +219,27 @@ kinds = (
 readings: st.SearchStrategy[Reading] = st.one_of(*kinds)
 
 
-def is_path(text: str) -> bool:
+def is_full(text: str) -> bool:
     """Whether a name may stand in a report: the rule once more."""
-    parts = text.split(".")
-    return len(text) <= 1024 and all(0 < len(part) <= 120 and set(part) <= ALPHABET for part in parts)
+    path, *pairs = text.split(";")
+    tags = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    longest = len(path) + sum(len(key) + 122 for key in tags)
+    return (
+        longest <= 1024
+        and all(0 < len(part) <= 120 and set(part) <= ALPHABET for part in path.split("."))
+        and len(tags) == len(pairs)
+        and pairs == sorted(pairs)
+        and all(_is_key(key) and 0 < len(value) <= 120 and set(value) <= ALPHABET for key, value in tags.items())
+    )
+
+
+def _is_key(text: str) -> bool:
+    return (
+        text.isascii() and text.isidentifier() and not text.startswith("__") and text not in ("name", "le", "vmrange")
+    )
+
+
+full_names = any_full_names.filter(is_full)
 
 
 def written(value: Any, factor: int = 1) -> float | None:
@@ -222,14 +263,15 @@ def expected(reading: Reading, dialect: str, milliseconds: bool, prefix: str) ->
         return [], 1
     fields = reading.fields()
     table = {field: name for field, name in DIALECTS[dialect][type(reading)].items() if field in fields}
-    good = type(reading.name) is str and is_path(reading.name)
+    good = type(reading.name) is str and is_full(reading.name)
     lines = []
     for field, name in table.items():
         number = written(fields[field], 1000 if milliseconds and _is_duration(reading, field) else 1)
         if number is not None and field in STATISTICS[dialect]:
             number = float(f"{number:.{DIGITS}g}")
         if good and number is not None:
-            lines.append((f"{prefix}{reading.name}{'.' if name else ''}{name}", number))
+            path, *tags = reading.name.split(";")
+            lines.append((";".join([f"{prefix}{path}{'.' if name else ''}{name}", *tags]), number))
     return lines, len(table) - len(lines)
 
 

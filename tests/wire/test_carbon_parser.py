@@ -16,7 +16,7 @@ from tests.wire import hostile
 from tests.wire.everything import PLACES, check_code_points, check_report, reports
 from tests.wire.judge import RECEIVERS, Judge
 from tests.wire.report import encode
-from txmetrics.names import MAX_PATH, check
+from txmetrics.names import MAX_PATH, check, full
 from txmetrics.snapshot import CounterReading, GaugeReading, Reading, TimerReading
 from txmetrics.wire import Graphite
 
@@ -80,11 +80,20 @@ def test_every_code_point_has_its_outcome(judge: Judge) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(hostile.good_names, min_size=1, max_size=20))
+@given(st.lists(hostile.good_names | hostile.full_names, min_size=1, max_size=20))
 def test_carbon_keeps_every_name_that_passes_the_check(judge: Judge, names: list[str]) -> None:
-    """It files a point under the very name that the registry let in."""
+    """It files a point under the very name that the registry let in, with its tags in the same order."""
     for wire in RECEIVERS:
-        _check(judge, wire, [check(name) for name in names])
+        _check(judge, wire, [full(name) for name in names])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(hostile.good_names, hostile.any_tags), min_size=1, max_size=10))
+def test_carbon_takes_what_is_made_of_any_tags(judge: Judge, metrics: list[tuple[str, dict[str, str]]]) -> None:
+    """Whatever their values hold, and however they are ordered."""
+    names = [*{full(name, tags) for name, tags in metrics}]
+    for wire in RECEIVERS:
+        _check(judge, wire, names)
 
 
 @wires
@@ -106,3 +115,10 @@ def test_carbon_takes_the_longest_line(judge: Judge, wire: type) -> None:
     chunks, _ = encode([reading, CounterReading("next", 1)], wire(prefix, "pyformance"))
     assert max(len(path) for path, _ in points) > 2050
     judge.check(wire, chunks, [*points, (f"{prefix}.next.count", 1.0)])
+
+
+@wires
+def test_carbon_takes_the_longest_tags(judge: Judge, wire: type) -> None:
+    """They are part of the longest name."""
+    assert len(full(hostile.LONGEST_TAGGED)) == MAX_PATH
+    _check(judge, wire, [hostile.LONGEST_TAGGED])

@@ -16,7 +16,7 @@ from txmetrics.interfaces import Chunk, IEncoder, IWire
 from txmetrics.metrics import Histogram, Timer
 from txmetrics.names import check
 from txmetrics.registry import MetricsRegistry
-from txmetrics.snapshot import CounterReading, GaugeReading, Reading, TimerReading, Unreadable
+from txmetrics.snapshot import CounterReading, GaugeReading, HistogramReading, Reading, TimerReading, Unreadable
 from txmetrics.testing import FakeReactor
 from txmetrics.wire import Graphite
 from txmetrics.wire._dialects import DIALECTS
@@ -122,7 +122,10 @@ INJECTIONS = [
     "a\xa0b",
     "a\u2028b",
     "a\0b",
-    "a;tag=value",
+    "a;tag=value 1 1\nevil.name",
+    "a;tag=b c",
+    "a;tag\n=b",
+    "a;b=c\n",
     "a\ud800b",
     "\n",
     " ",
@@ -132,6 +135,18 @@ INJECTIONS = [
 ]
 
 NO_PATHS = [".", "..", ".a", "a.", "a..b", "a...b", "x" * 121, f"a.{'x' * 121}.b", hostile.LONGEST + "n", "x." * 600]
+NO_PATHS += [
+    "a;",
+    "a;b",
+    "a;b=",
+    "a;b=c;a=d",
+    "a;b=c;b=d",
+    "a;b=~c",
+    "a;b=c;",
+    ";a=b",
+    "a.;b=c",
+    hostile.LONGEST + ";a=b",
+]
 
 
 @pytest.mark.parametrize("name", INJECTIONS, ids=repr)
@@ -163,6 +178,37 @@ def test_a_name_may_be_as_long_as_the_door_lets_in(name: str) -> None:
         (chunk,), refused = encode([GaugeReading(check(name), 1)], Graphite(prefix))
         assert _parse(chunk) == [(f"{prefix}.{name}".removeprefix("."), 1)]
         assert not refused
+
+
+@pytest.mark.parametrize(
+    ("reading", "lines"),
+    [
+        (CounterReading("jobs;queue=mail", 3), ["jobs.count;queue=mail 3"]),
+        (GaugeReading("depth;host=a.b;queue=mail", 0.5), ["depth;host=a.b;queue=mail 0.5"]),
+        (GaugeReading("depth;queue=mail", True), ["depth;queue=mail 1.0"]),
+        (CounterReading("a%s;b=%d", 1), ["a%s.count;b=%d 1"]),
+        (HistogramReading("sizes;kind=%s", 2, 0.5, None), ["sizes.count;kind=%s 2", "sizes.sum;kind=%s 0.5"]),
+        (HistogramReading("sizes;kind=x", 2, math.inf, None), ["sizes.count;kind=x 2"]),
+    ],
+)
+def test_tags_stand_behind_the_field(reading: Reading, lines: list[str]) -> None:
+    """The prefix is before the name alone; in the first report as in the next, when the name is known."""
+    for wire in (Graphite(), Graphite("web.host1")):
+        before = "web.host1." if wire._prefix else ""
+        for _ in range(2):
+            (chunk,), _ = encode([reading], wire)
+            assert chunk.data.decode().splitlines() == [f"{before}{line} {STAMP}" for line in lines]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_each_line_of_a_timer_has_the_tags(dialect: str) -> None:
+    """And is otherwise what it is without them."""
+    timer = Timer(FakeReactor().clock)
+    timer.add(0.25)
+    (bare,), _ = encode([timer.read("db")], Graphite("web", dialect, "milliseconds"))
+    (tagged,), _ = encode([timer.read("db;pool=main;table=users")], Graphite("web", dialect, "milliseconds"))
+    assert tagged.points == bare.points
+    assert _parse(tagged) == [(f"{name};pool=main;table=users", value) for name, value in _parse(bare)]
 
 
 def test_two_bad_names_do_not_cancel_out() -> None:

@@ -39,13 +39,17 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_json(line: str) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(line, parse_constant=no_number, object_pairs_hook=unique)
-    return read
+    assert list(read)[2:3] == ["tags"] or "tags" not in read
+    return {"time": read.pop("time"), "name": read.pop("name"), "tags": read.pop("tags", {}), **read}
 
 
 def read_logfmt(line: str) -> dict[str, Any]:
     pairs = [tuple(word.split("=")) for word in line.split(" ")]
-    read: dict[str, Any] = unique([(key, value) for key, value in pairs])
-    for key in read.keys() - {"name"}:
+    tags = [(key.removeprefix("tags."), value) for key, value in pairs if key.startswith("tags.")]
+    assert pairs[2 : 2 + len(tags)] == [(f"tags.{key}", value) for key, value in tags]
+    (at, time), (name, path), *fields = unique([pair for pair in pairs if not pair[0].startswith("tags.")]).items()
+    read: dict[str, Any] = {at: time, name: path, "tags": unique(tags), **dict(fields)}
+    for key in read.keys() - {"name", "tags"}:
         assert NUMBER.fullmatch(read[key])
         read[key] = float(read[key]) if re.search(r"[.e]", read[key]) else int(read[key])
     return read
@@ -62,19 +66,20 @@ def read(chunk: Chunk, form: str) -> list[dict[str, Any]]:
     assert 0 < len(chunk.data) <= FULL + LONGEST
     lines = [READERS[form](line) for line in chunk.data.decode("ascii").removesuffix("\n").split("\n")]
     for line in lines:
-        assert list(line)[:2] == ["time", "name"]
+        assert list(line)[:3] == ["time", "name", "tags"]
         assert line["time"] == STAMP
-    assert sum(len(line) - 2 for line in lines) == chunk.points
+    assert sum(len(line) - 3 for line in lines) == chunk.points
     return lines
 
 
 def values(line: dict[str, Any], dialect: str) -> list[tuple[str, float]]:
-    """The line's fields under the paths that Graphite would have them."""
+    """The line's fields under the paths that Graphite would have them, as doubles."""
     bare = {"dropwizard": "value"}.get(dialect)
+    tags = "".join(f";{key}={value}" for key, value in line["tags"].items())
     return [
-        (line["name"] if field == bare else f"{line['name']}.{field}", value)
+        (f"{line['name']}{'' if field == bare else f'.{field}'}{tags}", float(value))
         for field, value in line.items()
-        if field not in ("time", "name")
+        if field not in ("time", "name", "tags")
     ]
 
 
@@ -113,7 +118,7 @@ def test_a_reading_is_one_line_with_all_its_fields(form: str) -> None:
     for fields in (["count", "sum", *rates], ["count", "sum", *spread, *rates]):
         (chunk,), refused = encode([timer.read("db")], LogLines(form=form))
         (line,) = read(chunk, form)
-        assert list(line) == ["time", "name", *fields]
+        assert list(line) == ["time", "name", "tags", *fields]
         assert not refused
         timer.add(0.25)
     assert (line["count"], line["p99"]) == (1, 0.25)
@@ -122,6 +127,7 @@ def test_a_reading_is_one_line_with_all_its_fields(form: str) -> None:
 READINGS: list[Reading] = [
     CounterReading("jobs.done", 3),
     GaugeReading("queue", 0.1 + 0.2),
+    CounterReading("jobs;host=a.b;queue=mail", 3),
     MeterReading("mails", 2**60 + 1, 0.5, 1e-7, 1e22, 0.0),
 ]
 
@@ -129,12 +135,14 @@ WRITTEN = {
     "json": [
         '{"time": 1700000000, "name": "jobs.done", "count": 3}',
         '{"time": 1700000000, "name": "queue", "value": 0.30000000000000004}',
+        '{"time": 1700000000, "name": "jobs", "tags": {"host": "a.b", "queue": "mail"}, "count": 3}',
         '{"time": 1700000000, "name": "mails", "count": 1152921504606846977, '
         '"m1_rate": 0.5, "m5_rate": 1e-07, "m15_rate": 1e+22, "mean_rate": 0}',
     ],
     "logfmt": [
         "time=1700000000 name=jobs.done count=3",
         "time=1700000000 name=queue value=0.30000000000000004",
+        "time=1700000000 name=jobs tags.host=a.b tags.queue=mail count=3",
         "time=1700000000 name=mails count=1152921504606846977 m1_rate=0.5 m5_rate=1e-07 m15_rate=1e+22 mean_rate=0",
     ],
 }

@@ -55,6 +55,13 @@ CALLED = {
     ("a-b.c@d%e#f+g:h", "gauge"): "a_b_c_d_e_f_g:h",
     ("x.errors.A.failed.B", "counter"): 'x_errors_failed_B_total{error="A"}',
     ("a.status", "gauge"): "a_status",
+    ("jobs;queue=mail", "counter"): 'jobs_total{queue="mail"}',
+    ("db.query;pool=a.b;table=users", "timer"): 'db_query_seconds{pool="a.b",table="users"}',
+    ("http.routes.GET-a.codes.404;zone=x", "counter"): 'http_routes_codes_total{code="404",route="GET-a",zone="x"}',
+    ("http.routes.GET-a.requests;route=x", "timer"): 'http_routes_GET_a_requests_seconds{route="x"}',
+    ("http_client.example_org.GET.requests;host=x", "timer"): (
+        'http_client_example_org_GET_requests_seconds{host="x"}'
+    ),
 }
 
 
@@ -92,14 +99,19 @@ def test_units_and_bounds(name: str, kind: str, unit: str, bounds: tuple[float, 
 
 def test_what_a_family_says_of_itself() -> None:
     """Its kind, its unit and what it is in Graphite, or what the application says of one of its metrics."""
-    plan = PrometheusPlan(help={"mail.bytes": "How large mails are."})
+    plan = PrometheusPlan(help={"mail.bytes": "How large mails are.", "jobs": "What is to be done."})
     for name, kind in [("http.routes.a.requests", "timer"), ("http.routes.b.requests", "timer"), ("q.length", "gauge")]:
         plan.add(name, kind)
     plan.add("mail.bytes", "histogram")
+    plan.add("jobs;queue=mail", "counter")
+    plan.add("jobs;queue=print", "counter")
+    plan.add("depth;queue=print", "gauge")
     assert [family.help for family in plan.families.values()] == [
         "A timer of seconds, http.routes.*.requests in Graphite.",
         "A gauge, q.length in Graphite.",
         "How large mails are.",
+        "What is to be done.",
+        "A gauge, depth in Graphite.",
     ]
 
 
@@ -118,6 +130,9 @@ def test_what_a_family_says_of_itself() -> None:
             {"x": ["x"], "x_gauge": ["x_gauge"], "x_": ["x_"], "x_total_gauge": ["x.total", "x_total"]},
         ),
         ([("a.b", "gauge"), ("a_b", "counter"), ("a-b", "meter")], None),
+        ([("a", "gauge"), ("a;b=c", "gauge"), ("a;b=d", "gauge")], {"a": ["a", "a;b=c", "a;b=d"]}),
+        ([("a.b;c=d", "gauge"), ("a_b;c=d", "gauge")], {"a_b": ["a.b;c=d", "a_b;c=d"]}),
+        ([("a.status.x", "gauge"), ("a.status;status=x", "gauge")], {"a_status": ["a.status.x", "a.status;status=x"]}),
     ],
 )
 def test_what_would_be_the_same(metrics: list[tuple[str, str]], families: dict[str, list[str]] | None) -> None:
@@ -164,8 +179,13 @@ EMPTY: Mapping[str, Callable[[str], Reading]] = {
 }
 """A reading of each kind."""
 
+tagged = st.builds("{};{}={}".format, parts, st.sampled_from(["route", "status", "a"]), st.sampled_from(["a", "b"]))
+"""Tags that are called like the labels of other metrics, and have their values."""
+
 changes = st.lists(
-    st.tuples(st.lists(parts, min_size=1, max_size=5).map(".".join) | hostile.good_names, kinds, st.booleans()),
+    st.tuples(
+        st.lists(parts, min_size=1, max_size=5).map(".".join) | hostile.full_names | tagged, kinds, st.booleans()
+    ),
     max_size=30,
 )
 
@@ -193,7 +213,7 @@ def test_no_two_metrics_ever_share_a_sample(history: list[tuple[str, str, bool]]
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(hostile.good_names, min_size=1, max_size=10, unique=True), kinds)
+@given(st.lists(hostile.good_names | hostile.full_names | tagged, min_size=1, max_size=10, unique=True), kinds)
 def test_labels_are_found_again(names: list[str], kind: str) -> None:
     """The labels of a metric, by its name and the text that they are written as; and all names are Prometheus'."""
     plan = PrometheusPlan()

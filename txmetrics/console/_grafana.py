@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from txmetrics import backends
+from txmetrics.console._figures import several
 from txmetrics.console._grafana_graphite import Graphite
 from txmetrics.console._grafana_metrics import Catalogue, Queries
 from txmetrics.console._grafana_panels import Json, dashboard
 from txmetrics.console._grafana_prometheus import Prometheus
 from txmetrics.console._grafana_sections import rows
-from txmetrics.console._seam import Commands
+from txmetrics.console._seam import Commands, Trouble
 from txmetrics.console._service import metrics_of, reports_of
 
 __all__ = ["add", "grafana_dashboard", "run"]
@@ -40,6 +41,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: Namespace) -> None:
     metrics = metrics_of(arguments.url)
+    if arguments.datasource == "graphite":
+        metrics = _without_tags(metrics)
     reports = arguments.datasource == "prometheus" or reports_of(arguments.url)
     made, left_out = grafana_dashboard(metrics, reports, arguments.datasource, arguments.prefix, arguments.title)
     print(json.dumps(made, indent=2))
@@ -66,6 +69,17 @@ def grafana_dashboard(
     has_routes = any(name.startswith("http.routes.") for name in metrics)
     made, left_out = rows(Catalogue(metrics), queries, reports)
     return dashboard(title, uid, queries.datasource, queries.variables(has_routes), made), left_out
+
+
+def _without_tags(metrics: Mapping[str, str]) -> Mapping[str, str]:
+    """The metrics that a path names; the others, which no query of these finds, are told of."""
+    named = {name: kind for name, kind in metrics.items() if ";" not in name}
+    if not named:
+        raise Trouble("all metrics of the service have tags, which this dashboard has no queries for")
+    if len(named) < len(metrics):
+        left_out = several(len(metrics) - len(named), "metric")
+        print(f"txmetrics: left out, having tags: {left_out}", file=sys.stderr)
+    return named
 
 
 def _prefix(text: str) -> str:

@@ -17,11 +17,12 @@ __all__ = ["Graphite"]
 WORDS = frozenset({"true", "false", "none", "inf", "infinity", "nan"})
 """What graphite-web takes for something else than the beginning of a name."""
 
-_PLACEHOLDER = re.compile(r"\{(host|pid)\}")
+_LABELS = {"host": "Host", "pid": "Process", "worker": "Worker", "generation": "Generation"}
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(_LABELS)})\}}")
 
 
 class Graphite:
-    """`Queries` of the series under ``prefix``, in which ``{host}`` and ``{pid}`` are chosen above the panels."""
+    """`Queries` of the series under ``prefix``, in which ``{host}`` and its like are chosen above the panels."""
 
     datasource = "graphite"
 
@@ -46,7 +47,7 @@ class Graphite:
             [*map(_variables, self._parts[:place]), _variables(before) + "*" + _PLACEHOLDER.sub("*", after)]
         )
         regex = f"/^{_anything(before)}(.*){_anything(after)}$/" if before or after else ""
-        return variable(name, {"host": "Host", "pid": "Process"}[name], query, self.datasource, "*", regex)
+        return variable(name, _LABELS[name], query, self.datasource, "*", regex)
 
     def rate(self, group: Group) -> list[Json]:
         return [self._named(self._rate(group), self._places(group, 1))]

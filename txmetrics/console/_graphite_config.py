@@ -85,10 +85,10 @@ def run(arguments: Namespace) -> None:
 def graphite_files(interval: int = 10, prefix: str = "", dialect: str = "dropwizard") -> dict[str, str]:
     """The text of each file, by its name.
 
-    ``interval`` is the reporter's, in whole seconds; ``prefix`` and ``dialect`` are what it was given: ``{host}`` and
-    ``{pid}`` in the prefix stand for any host and any process. Without a prefix the files are about every name.
+    ``interval`` is the reporter's, in whole seconds; ``prefix`` and ``dialect`` are what it was given: ``{host}``,
+    ``{worker}`` and so on stand for any host and any worker. Without a prefix the files are about every name.
     """
-    head = f"^{_literal(prefix)}\\." if prefix else r"^(.+\.)?"
+    head = f"^{_literal(prefix)}\\." if prefix else r"^([^;]+\.)?"
     kept = retentions(interval)
     command = f"txmetrics graphite-config --interval {interval} --dialect {dialect}"
     command += f" --prefix '{prefix}'" if prefix else ""
@@ -167,19 +167,19 @@ def _told(seconds: int) -> str:
 
 def _sections(head: str, methods: Mapping[str, Sequence[str]]) -> str:
     """The rules, of which carbon takes the first that fits: what is left comes last."""
-    tails = {method: rf".+\.({'|'.join(names)})" for method, names in methods.items()}
+    tails = {method: rf"[^;]+\.({'|'.join(names)})(;|$)" for method, names in methods.items()}
     return "".join(
         _SECTION.format(
             why=fill(why, 110, initial_indent="# ", subsequent_indent="# "),
             section=section,
-            pattern=f"{head}{tail}$",
+            pattern=f"{head}{tail}",
             method=method,
         )
         for section, why, tail, method in (
             ("txmetrics_totals", TOTALS, tails["last"], "last"),
             ("txmetrics_highest", HIGHEST, tails["max"], "max"),
             ("txmetrics_lowest", "The least of all.", tails["min"], "min"),
-            ("txmetrics_growing_gauges", "Gauges that are totals.", rf"{GROWING}(\.value)?", "last"),
+            ("txmetrics_growing_gauges", "Gauges that are totals.", rf"{GROWING}(\.value)?(;|$)", "last"),
             ("txmetrics_levels", LEVELS, ".+", "average"),
         )
     )
@@ -188,8 +188,10 @@ def _sections(head: str, methods: Mapping[str, Sequence[str]]) -> str:
 def _literal(prefix: str) -> str:
     """A regular expression for all that the prefix can become."""
     # ConfigParser, with which carbon reads, has a meaning of its own for a percent sign.
-    for character, written in ((".", r"\."), ("+", r"\+"), ("%", r"\x25"), ("{host}", "[^.]+"), ("{pid}", "[0-9]+")):
+    for character, written in ((".", r"\."), ("+", r"\+"), ("%", r"\x25")):
         prefix = prefix.replace(character, written)
+    for part, written in (("host", "[^.]+"), ("worker", "[^.]+"), ("pid", "[0-9]+"), ("generation", "[0-9]+")):
+        prefix = prefix.replace(f"{{{part}}}", written)
     return prefix
 
 

@@ -14,7 +14,7 @@ __all__ = ["point"]
 def point(name: str, value: float, timestamp: int) -> Chunk:
     """A line with the name as it stands; Trouble for a name or a value that Graphite cannot take."""
     try:
-        names.check(name)
+        name = names.full(name)
     except ValueError as error:
         raise Trouble(str(error)) from None
     encoder = Graphite().encoder(timestamp)

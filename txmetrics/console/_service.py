@@ -33,7 +33,7 @@ def metrics_of(url: str) -> Mapping[str, str]:
     """
     told = _ask(url, "metrics")
     try:
-        metrics = {names.check(each["name"]): str(each["kind"]) for each in told}
+        metrics = {names.full(each["name"]): str(each["kind"]) for each in told}
     except (TypeError, KeyError, ValueError):
         raise _no_dashboard(url) from None
     if not KINDS.issuperset(metrics.values()):

@@ -1,7 +1,8 @@
 """Graphite plaintext: ``name value timestamp`` and a newline, in chunks of whole lines.
 
-Nothing that a name or a value holds can break a line or add one: a name is written only if ``names.check`` lets it
-pass (and is remembered then, for the next report), and a value is a number that we have written.
+Nothing that a name or a value holds can break a line or add one: a name is written only if ``names.full`` lets it
+pass (and is remembered then, for the next report), and a value is a number that we have written. A metric's tags stand
+behind the field, ``jobs.count;queue=mail``.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class _Line(NamedTuple):
 
     place: int
     """Of the value, among the reading's numbers."""
-    between: str
-    """What stands between the metric's name and the value."""
+    field: str
+    """What stands behind the metric's name."""
     factor: int
     form: str
     """How the value is written, by ``%``."""
@@ -57,8 +58,18 @@ class _Shape(NamedTuple):
     lines: tuple[_Line, ...]
     pieces: list[str]
     """What stands around the metric's name: joined by it they are all lines, to be filled with the values by ``%``."""
+    tagged: list[str]
+    """The same for one with tags: these belong in the place of each ``;``."""
     as_read: bool
     """Whether the values are just the numbers."""
+
+
+class _Known(NamedTuple):
+    """The names that were let pass before."""
+
+    bare: set[str]
+    """Those without tags."""
+    tagged: set[str]
 
 
 _Shapes: TypeAlias = Mapping[type, Mapping[int, _Shape]]
@@ -81,12 +92,14 @@ class Graphite:
         self._prefix = f"{names.check(prefix, 'prefix')}." if prefix else ""
         unit = _one_of(durations, UNITS, "durations")
         self._shapes = _shapes(_one_of(dialect, DIALECTS, "dialect"), STATISTICS[dialect], unit)
-        self._known: set[str] = set()
+        self._known = _Known(set(), set())
         self._latest: _Lines | None = None
 
     def encoder(self, timestamp: int) -> IEncoder:
-        if self._latest is not None and len(self._known) > 2 * self._latest.readings + SPARE:
-            self._known.clear()  # of metrics that come and go, the names of those that are gone are in it
+        if self._latest is not None and sum(map(len, self._known)) > 2 * self._latest.readings + SPARE:
+            self._known = _Known(
+                set(), set()
+            )  # of metrics that come and go, the names of those that are gone are in it
         self._latest = _Lines(self._prefix, self._shapes, self._known, int(timestamp))
         return self._latest
 
@@ -111,47 +124,54 @@ def _shape(
     lines = tuple(
         _Line(
             fields.index(field),
-            f".{name} " if name else " ",
+            f".{name}" if name else "",
             unit if kind is TimerReading and field in _DURATIONS else 1,
             f"%.{DIGITS}g" if field in rounded else VERBATIM,
         )
         for field, name in names_.items()
         if field in fields
     )
-    pieces = ["", *(f"{line.between}{line.form}" for line in lines)]
+    pieces = ["", *(f"{line.field} {line.form}" for line in lines)]
+    tagged = ["", *(f"{line.field}; {line.form}" for line in lines)]
     as_read = [(line.place, line.factor) for line in lines] == [(place, 1) for place in range(len(fields))]
-    return _Shape(lines, pieces, as_read)
+    return _Shape(lines, pieces, tagged, as_read)
 
 
 @implementer(IEncoder)
 class _Lines:
     """One report as lines."""
 
-    def __init__(self, prefix: str, shapes: _Shapes, known: set[str], timestamp: int) -> None:
+    def __init__(self, prefix: str, shapes: _Shapes, known: _Known, timestamp: int) -> None:
         self.refused: Tally[str] = Tally()
         self.readings = 0
         """How many are in the chunks that are finished."""
         self._prefix = prefix
-        self._known = known
+        self._bare, self._tagged = known
         self._timestamp = timestamp
         self._end = f" {timestamp}\n"
         self._shapes = {
-            kind: {size: shape._replace(pieces=self._ended(shape.pieces)) for size, shape in sizes.items()}
+            kind: {
+                size: shape._replace(pieces=self._ended(shape.pieces), tagged=self._ended(shape.tagged))
+                for size, shape in sizes.items()
+            }
             for kind, sizes in shapes.items()
         }
-        self._between = {
-            kind: sizes[1].lines[0].between for kind, sizes in shapes.items() if len(sizes) == 1 and 1 in sizes
-        }
+        only = {kind: sizes[1].lines[0].field for kind, sizes in shapes.items() if len(sizes) == 1 and 1 in sizes}
+        self._only = {kind: (f"{field} ", f"{field};") for kind, field in only.items()}
+        """Of a kind that is one number: what stands behind the name, and what between name and tags."""
         self._clear()
 
     def add(self, reading: Reading) -> Chunk | None:
         block = ""
-        between = self._between.get(type(reading))
-        if between is not None:  # the quickest way, for most are of one number, and most numbers are ordinary ones
+        only = self._only.get(type(reading))
+        if only is not None:  # the quickest way, for most are of one number, and most numbers are ordinary ones
             one: Any = reading
             name, number = one
-            if type(number) in _PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str and name in self._known:
-                block = f"{self._prefix}{name}{between}{number!r}{self._end}"
+            if type(number) in _PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str:
+                if name in self._bare:
+                    block = f"{self._prefix}{name}{only[0]}{number!r}{self._end}"
+                elif name in self._tagged:
+                    block = f"{self._prefix}{name.replace(';', only[1], 1)} {number!r}{self._end}"
         block = block or self._block(reading)
         self._blocks.append(block)
         self._size += len(block)
@@ -179,36 +199,37 @@ class _Lines:
             return ""
         name: str = reading[0]
         numbers: tuple[Any, ...] = reading.numbers()
-        lines, pieces, as_read = sizes[len(numbers)]
-        if not (type(name) is str and name in self._known) and not self._get_to_know(name):
+        lines, pieces, tagged, as_read = sizes[len(numbers)]
+        if not (type(name) is str and (name in self._bare or name in self._tagged)) and not self._get_to_know(name):
             self.refused["name"] += len(lines)
             return ""
-        name = self._prefix + name
-        if _finite(numbers) and "%" not in name:
+        path, semicolon, tags = name.partition(";")
+        path, tags = self._prefix + path, semicolon + tags
+        if _finite(numbers) and "%" not in path and "%" not in tags:
             values = numbers if as_read else tuple([numbers[place] * factor for place, _, factor, _ in lines])
             if as_read or _finite(values):
-                return name.join(pieces) % values
-        return self._line_by_line(name, numbers, lines)
+                return (path.join(tagged).replace(";", tags) if tags else path.join(pieces)) % values
+        return self._line_by_line(path, tags, numbers, lines)
 
     def _get_to_know(self, name: object) -> bool:
         """Whether a line can carry the name, which is remembered then."""
         if type(name) is not str:
             return False
         try:
-            names.check(name)
+            names.full(name)
         except ValueError:
             return False
-        self._known.add(name)
+        (self._tagged if ";" in name else self._bare).add(name)
         return True
 
-    def _line_by_line(self, name: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> str:
+    def _line_by_line(self, path: str, tags: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> str:
         block = ""
-        for place, between, factor, form in lines:
+        for place, field, factor, form in lines:
             number = _number(numbers[place], factor, form)
             if number is None:
                 self.refused["value"] += 1
             else:
-                block += f"{name}{between}{number}{self._end}"
+                block += f"{path}{field}{tags} {number}{self._end}"
         return block
 
 

@@ -3,7 +3,12 @@
     {"time": 1764380000, "name": "http.requests", "count": 3, "p99": 0.2}
     time=1764380000 name=http.requests count=3 p99=0.2
 
-Nothing has to be quoted in them, and nothing can break one: a name is written only if ``names.check`` lets it pass,
+A metric's tags are an object in JSON, and each a word of its own in logfmt, where no field is called like one:
+
+    {"time": 1764380000, "name": "jobs", "tags": {"queue": "mail"}, "count": 3}
+    time=1764380000 name=jobs tags.queue=mail count=3
+
+Nothing has to be quoted in them, and nothing can break one: a name is written only if ``names.full`` lets it pass,
 the fields' names are the dialect's, and a value is a number that we have written.
 """
 
@@ -31,14 +36,20 @@ class _Form(NamedTuple):
     """Before the name, to be filled with the time by ``%``."""
     close: str
     """After the name."""
+    tags: str
+    """After that, where there are any, to be filled with them by ``%``."""
+    tag: str
+    """One of them, to be filled with its name and its value by ``%``."""
+    between: str
+    """Two of them."""
     field: str
     """Before a value, to be filled with the field's name by ``%``."""
     end: str
 
 
 FORMS = {
-    "json": _Form('{"time": %d, "name": "', '"', ', "%s": ', "}\n"),
-    "logfmt": _Form("time=%d name=", "", " %s=", "\n"),
+    "json": _Form('{"time": %d, "name": "', '"', ', "tags": {%s}', '"%s": "%s"', ", ", ', "%s": ', "}\n"),
+    "logfmt": _Form("time=%d name=", "", " %s", "tags.%s=%s", " ", " %s=", "\n"),
 }
 
 
@@ -64,7 +75,7 @@ class _Shape(NamedTuple):
 
 @implementer(IWire)
 class LogLines:
-    """A line a reading: the time in seconds since the epoch, the name, and each field that the reading has.
+    """A line a reading: the time in seconds since the epoch, the name, its tags, and each field that the reading has.
 
     ``prefix`` stands before every name, with a dot between. ``form`` is "json" (an object a line) or "logfmt".
     ``dialect`` and ``durations`` are as for ``Graphite``, and so are the digits of the values; a gauge's field is
@@ -118,15 +129,15 @@ class _Lines:
         if sizes is None:
             self.refused["unreadable"] += 1
             return None
-        name: object = reading[0]
+        name: str = reading[0]
         numbers: tuple[Any, ...] = reading.numbers()
         shape = sizes[len(numbers)]
-        if not _is_path(name):
+        if not _is_full(name):
             self.refused["name"] += len(shape.fields)
             return None
         text, points = self._written(numbers, shape)
         if points:
-            line = f"{self._begin}{name}{self._form.close}{text}{self._form.end}"
+            line = f"{self._begin}{self._named(name)}{text}{self._form.end}"
             self._lines.append(line)
             self._size += len(line)
             self._points += points
@@ -136,6 +147,14 @@ class _Lines:
         data, points = "".join(self._lines).encode("ascii"), self._points
         self._clear()
         return Chunk(data, points, self._timestamp) if points else None
+
+    def _named(self, name: str) -> str:
+        """The name as it stands in a line, and its tags."""
+        form = self._form
+        if ";" not in name:
+            return name + form.close
+        tags = form.between.join([form.tag % tag for tag in names.tags_of(name).items()])
+        return f"{name.partition(';')[0]}{form.close}{form.tags % tags}"
 
     def _clear(self) -> None:
         self._lines: list[str] = []
@@ -157,12 +176,12 @@ class _Lines:
         return "".join(told), len(told)
 
 
-def _is_path(name: object) -> bool:
+def _is_full(name: object) -> bool:
     """Whether a line can carry the name."""
     if type(name) is not str:
         return False
     try:
-        names.check(name)
+        names.full(name)
     except ValueError:
         return False
     return True

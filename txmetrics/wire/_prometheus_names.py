@@ -1,10 +1,12 @@
-"""Names: a metric's name as Graphite has it -> the stem of a Prometheus name, its labels and its unit."""
+"""Names: a metric's full name as Graphite has it -> the stem of a Prometheus name, its labels and its unit."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
+
+from txmetrics.names import tags_of
 
 __all__ = ["LABELS", "Labels", "Place", "escaped", "labels_of", "labels_text", "place", "unit_of"]
 
@@ -43,14 +45,18 @@ class Place(NamedTuple):
     labels: Labels
     """By their names in order, so that the same ones are written the same."""
     pattern: str
-    """The name as Graphite has it, with ``*`` in the place of the labels' values."""
+    """The name as Graphite has it, without tags, and with ``*`` in the place of the labels' values."""
 
 
 def place(name: str) -> Place:
-    """Where the metric ``name`` stands, a dotted path of parts that are not empty."""
-    parts = name.split(".")
+    """Where the metric of the full name ``name`` stands.
+
+    A tag is a label. Where a part of the name would be a label that is called like one, it stays in the name.
+    """
+    path = name.partition(";")[0]
+    parts = path.split(".")
     pattern = [*parts]
-    labels: dict[str, str] = {}
+    labels = tags_of(name)
     at = 0
     while at < len(parts):
         names = LABELS.get(parts[at], ())
@@ -63,7 +69,7 @@ def place(name: str) -> Place:
     stem = _OUTSIDE.sub("_", "_".join(part for part in pattern if part != "*"))
     if stem[0].isdigit():
         stem = f"_{stem}"
-    return Place(stem, tuple(sorted(labels.items())), ".".join(pattern)) if labels else Place(stem, (), name)
+    return Place(stem, tuple(sorted(labels.items())), ".".join(pattern)) if labels else Place(stem, (), path)
 
 
 def unit_of(stem: str) -> str:

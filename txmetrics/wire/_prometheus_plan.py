@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, pairwise
 from math import isfinite
 
-from txmetrics.wire._prometheus_names import Place, labels_text, place, unit_of
+from txmetrics.wire._prometheus_names import Labels, Place, labels_text, place, unit_of
 
 __all__ = ["BYTES", "NUMBERS", "RATIOS", "SECONDS", "Family", "PrometheusPlan"]
 
@@ -80,8 +80,8 @@ class PrometheusPlan:
     """Families, in the order in which their first metric was added.
 
     ``buckets`` are the bounds of histograms of seconds, timers among them; those of bytes (64 to a gibibyte), of
-    ratios and of other numbers (1 to a million) are fixed. ``help`` is a sentence by a metric's name, in the place of
-    our own. Raises ValueError for bounds that are not finite numbers in ascending order, at least one.
+    ratios and of other numbers (1 to a million) are fixed. ``help`` is a sentence by a metric's name, without tags, in
+    the place of our own. Raises ValueError for bounds that are not finite numbers in ascending order, at least one.
     """
 
     def __init__(self, buckets: Sequence[float] = SECONDS, help: Mapping[str, str] | None = None) -> None:
@@ -102,8 +102,9 @@ class PrometheusPlan:
             self.discard(name)
         where = place(name)
         family = self._family(where, kind)
-        if name in self._help:
-            family.help = self._help[name]
+        path = name.partition(";")[0]
+        if path in self._help:
+            family.help = self._help[path]
         labels = labels_text(where.labels)
         if labels in family.series:
             labels = labels_text((*where.labels, ("name", name)))
@@ -115,11 +116,14 @@ class PrometheusPlan:
         family = self._homes.pop(name, None)
         if family is None:
             return
-        labels = place(name).labels
-        text = labels_text(labels)
-        del family.series[text if family.series.get(text) == name else labels_text((*labels, ("name", name)))]
+        del family.series[labels_text(_labels(family, name))]
         if not family.series:
             del self.families[family.name]
+
+    def where(self, name: str) -> tuple[Family, Labels]:
+        """The family and the labels of the metric ``name``; KeyError if it has no place."""
+        family = self._homes[name]
+        return family, _labels(family, name)
 
     def names(self) -> list[str]:
         """Of all metrics that have a place."""
@@ -145,6 +149,12 @@ class PrometheusPlan:
                 if family is not None and suffix in _SAMPLES[family.type]:
                     return True
         return False
+
+
+def _labels(family: Family, name: str) -> Labels:
+    """Those of a metric of the family, by their names in order."""
+    labels = place(name).labels
+    return labels if family.series.get(labels_text(labels)) == name else (*labels, ("name", name))
 
 
 def _checked(bounds: Sequence[float]) -> tuple[float, ...]:

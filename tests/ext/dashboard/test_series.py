@@ -35,6 +35,21 @@ def test_a_metric_with_too_many_series_lets_none_pass() -> None:
     assert hands.history.not_kept == 6
 
 
+def test_tags_belong_to_the_name() -> None:
+    """Also where a value looks like the end of another series."""
+    hands = Hands()
+    jobs = hands.registry.counter("jobs", queue="mail.rate")
+    hands.registry.gauge("depth", queue="a.p50").set(5)
+    hands.registry.timer("took", queue="a")
+    hands.look()
+    jobs.inc(3)
+    hands.after(1)
+    assert hands.kept()[:3] == ["jobs;queue=mail.rate.rate", "depth;queue=a.p50", "took;queue=a.rate"]
+    hands.after(1)
+    assert hands.told("jobs;queue=mail.rate.rate") == {1: 3, 2: 0}
+    assert hands.told("depth;queue=a.p50") == {1: 5, 2: 5}
+
+
 def test_room_that_becomes_free_is_given_to_the_next() -> None:
     """It may have been there all the time, so what it has counted before is not of this second."""
     hands = Hands(max_series=2)

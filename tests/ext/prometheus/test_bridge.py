@@ -39,6 +39,13 @@ def fill(registry: MetricsRegistry) -> None:
     registry.histogram("mail.bytes").take_in([numbers.uniform(0, 1e6) for _ in range(100)])
     registry.histogram("degrees").take_in([-3.0, 4.0])
     registry.histogram("empty")
+    for queue in ("mail", "print"):
+        registry.counter("jobs", queue=queue, zone=1).inc(4)
+        registry.timer("jobs.took", queue=queue).add(0.5)
+    registry.timer("http.routes.GET-a.requests").add(0.5)
+    registry.timer("http.routes.GET-a.requests", route="x").add(0.5)
+    registry.gauge("a.status.x").set(1)
+    registry.gauge("a.status", status="x").set(2)
 
 
 def test_it_tells_what_a_scrape_tells() -> None:
@@ -53,6 +60,25 @@ def test_it_tells_what_a_scrape_tells() -> None:
     ]
     assert samples(theirs) == samples(ours)
     assert len(samples(ours)) > 60
+
+
+def test_tags_are_labels() -> None:
+    """In each text, beside those that a part of the name becomes; where both are called alike, the tag is the label."""
+    rig = Rig()
+    fill(rig.registry)
+    for told in (
+        samples(read_text(rig.scrape().body)),
+        samples(read_openmetrics(rig.scrape(f"Accept: {OPEN_METRICS}").body)),
+        samples(read_text(generate_latest(bridged(rig.registry)))),
+    ):
+        jobs = {labels: value for (name, labels), value in told.items() if name == "jobs_total"}
+        assert jobs == {frozenset({("queue", queue), ("zone", "1")}): 4 for queue in ("mail", "print")}
+        for queue in ("mail", "print"):
+            assert told["jobs_took_seconds_bucket", frozenset({("queue", queue), ("le", "0.5")})] == 1
+        assert told["http_routes_requests_seconds_count", frozenset({("route", "GET-a")})] == 1
+        assert told["http_routes_GET_a_requests_seconds_count", frozenset({("route", "x")})] == 1
+        assert told["a_status", frozenset({("status", "x")})] == 1
+        assert told["a_status", frozenset({("status", "x"), ("name", "a.status;status=x")})] == 2
 
 
 def test_text_and_text_files(tmp_path: Path) -> None:
