@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import floor
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txmetrics.stamps import RANGES, Stamps
+from txmetrics.stamps import RANGES, Stamps, first_boundary
 
 HOUR, YEAR = 3600, 365 * 86_400
 NOW = 1_700_000_000
@@ -89,3 +91,31 @@ def test_a_few_are_remembered_exactly(asked: list[int]) -> None:
     for stamp in asked:
         assert stamps.claim(stamp) == (stamp not in granted)
         granted.add(stamp)
+
+
+# Who comes next
+
+
+@given(
+    st.sampled_from([1.0, 1.2, 1.5, 1.9, 2.0, 2.5, 3.0, 10.0, 60.0]) | st.floats(1, 20),
+    st.floats(0, 100),
+    st.floats(0, 50),
+    st.floats(0, 3),
+)
+def test_the_first_report_is_in_no_second_of_a_predecessor(
+    interval: float, started: float, lived: float, later: float
+) -> None:
+    """Whenever that one began, ended, and we begin: at the next boundary or, for short intervals, soon after it."""
+    stamps = Stamps()
+    slot = round(first_boundary(started, interval) / interval)
+    end = started + lived
+    while slot * interval <= end:
+        stamps.claim(int(slot * interval))
+        slot += 1
+    last = stamps.claim_from(int(end))
+    begin = end + later
+    first = first_boundary(begin, interval)
+    assert int(first) > last
+    assert begin < first <= begin + interval + 2
+    if interval.is_integer() and interval > 1:
+        assert first == interval * (floor(begin / interval) + 1)

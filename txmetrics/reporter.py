@@ -4,7 +4,7 @@
 
 A report that spans several turns of the reactor still carries one timestamp, the tick's, aligned to the interval, so
 that each report falls into a slot of its own in the backend. The last report, on stop, is taken early and carries the
-second it was taken in.
+second it was taken in, or the next if that one was reported; who starts within a second or two leaves both alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from txmetrics import names
 from txmetrics.interfaces import Chunk, IDelivery, IEncoder, IWire, Ledger
 from txmetrics.registry import MetricsRegistry
 from txmetrics.snapshot import CounterReading, GaugeReading, Reading, Unreadable
-from txmetrics.stamps import Stamps
+from txmetrics.stamps import Stamps, first_boundary
 from txmetrics.steady import steady
 
 __all__ = ["Backend", "Reporter", "check_interval"]
@@ -97,7 +97,7 @@ class Reporter(Service):
         self._reports = self._skipped = self._broken = self._unreadable = 0
         self._refused: Tally[str] = Tally()
         self._failing: frozenset[str] = frozenset()
-        self._seconds = self.longest_turn = 0.0
+        self._seconds = self.longest_turn = self._started = 0.0
         self._turns = 1
         self._report: _Report | None = None
         self._done: Deferred[None] = succeed(None)
@@ -169,7 +169,8 @@ class Reporter(Service):
         self._collect_until = inf
         self._loop = LoopingCall(self._tick)
         self._loop.clock = self._time
-        wait = self._interval - self._registry.clock.wall() % self._interval
+        self._started = self._registry.clock.wall()
+        wait = first_boundary(self._started, self._interval) - self._started
         self._begin: IDelayedCall = self._time.callLater(wait, self._loop.start, self._interval)
 
     async def _close(self) -> None:
@@ -282,6 +283,7 @@ class Reporter(Service):
         return {
             "report_seconds": self._seconds,
             "longest_turn": self.longest_turn,
+            "started": self._started,
             **self._delivery.levels,
         }
 

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from bisect import insort
 from itertools import pairwise
+from math import floor
 
-__all__ = ["Stamps"]
+__all__ = ["Stamps", "first_boundary"]
 
 RANGES = 64
+
+
+def first_boundary(wall: float, interval: float) -> float:
+    """When a reporter that starts at ``wall`` reports first: at a boundary whose second no predecessor has reported.
+
+    One that has ended just now, under the same names, may have stamped its last report with this very second or, if
+    its last tick was in it, with the next. Stored over that, ours would make it as if it had never been.
+    """
+    slot = floor(wall / interval)
+    taken = int(wall) + (int(slot * interval) == int(wall))
+    slot += 1
+    while int(slot * interval) <= taken:
+        slot += 1
+    return slot * interval
 
 
 class Stamps:

@@ -57,10 +57,13 @@ def test_reports_are_stamped_with_the_boundaries_of_the_interval(make: Callable[
 
 @pytest.mark.parametrize(
     ("interval", "stamps"),
-    [(1, [1, 2, 3, 4, 5, 6, 7]), (2.5, [2, 5, 7]), (3, [2, 5]), (1.5, [0, 2, 3, 5, 6])],
+    [(1, [2, 3, 4, 5, 6, 7]), (2.5, [2, 5, 7]), (3, [2, 5]), (1.5, [2, 3, 5, 6])],
 )
 def test_any_interval_has_distinct_stamps(make: Callable[..., Rig], interval: float, stamps: list[int]) -> None:
-    """A boundary between two seconds, such as BEGIN + 0.5 for 1.5, is written as the second that it lies in."""
+    """A boundary between two seconds, such as BEGIN + 0.5 for 1.5, is written as the second that it lies in.
+
+    The second of the start, and the next if the interval ended in that of the start, are perhaps a predecessor's.
+    """
     rig = make(interval).start()
     rig.advance(7.75)
     assert rig.stamps() == stamps
@@ -87,7 +90,7 @@ def test_no_second_is_ever_told_twice(make: Callable[..., Rig]) -> None:
     rig.reactor.advance(0)
     rig.start()
     rig.advance(2)
-    assert rig.stamps() == [1, 2, 3, 4]
+    assert rig.stamps() == [2, 3, 4]
 
 
 def test_a_stop_before_the_first_report_still_reports(make: Callable[..., Rig]) -> None:

@@ -40,6 +40,7 @@ def test_one_turn_of_the_reactor_exceeds_its_budget_by_one_reading_at_most(make:
 def test_pauses_between_turns_are_a_part_of_the_interval_only(make: Callable[..., Rig]) -> None:
     """A report of very many turns does not wait as long as it would, from the second time on."""
     rig = make(1).start()
+    rig.advance(1)
     slow = SlowGauges(rig, 1000, READING / 4)
     taken = []
     for _ in range(2):

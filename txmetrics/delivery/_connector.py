@@ -7,6 +7,11 @@
 Opening includes the TLS handshake. Twisted's ClientService is not used: its stop waits without bound for a peer that
 does not read, its back-off starts anew with every mere connect, and a connect is no proof of health: a balancer or
 a TLS terminator without a backend accepts and closes at once.
+
+Where there are several endpoints, the waiting is for after the last of them:
+
+    OPENING or OPEN --failed--> NEXT --at once--> OPENING, to the next one
+    OPEN, to another than the first --a while later--> LEAVING --lost--> NEXT, which is the first
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from twisted.python.failure import Failure
 
 from txmetrics.delivery._backoff import Backoff
 from txmetrics.delivery._connection import Connection
+from txmetrics.delivery._failover import Failover
 from txmetrics.delivery._reasons import kind
 from txmetrics.forks import cut_off
 
@@ -37,6 +43,14 @@ OPENING_TIMEOUT = 10.0
 HEALTHY = 10.0
 """A connection that has lived so many seconds is a good one: the trouble is over, and the back-off begins anew."""
 
+AWAY = 300.0
+"""After so many seconds, or half of them, for not all shall do it at once, a better endpoint is tried again."""
+
+LEAVING_TIMEOUT = 10.0
+
+DEAD = ("stalled", "timeout")
+"""Why a connection was lost to which, however good it was, it would take long to find out that none can be made."""
+
 
 class Phase(Enum):
     IDLE = "idle"
@@ -44,6 +58,8 @@ class Phase(Enum):
     OPEN = "open"
     WAITING = "waiting"
     CLOSING = "closing"
+    LEAVING = "leaving"
+    NEXT = "next"
 
 
 class Connector:
@@ -52,6 +68,9 @@ class Connector:
 
     ``where`` names the endpoint in the log: one line when it goes away, one when it is back for good. A good
     connection that its peer closes, as balancers do with idle ones, is made anew without a word.
+
+    An endpoint that is a Failover is several: when one fails it is the next one's turn, and the first one's again
+    after a good connection.
     """
 
     log = Logger()
@@ -67,8 +86,8 @@ class Connector:
         lost: Callable[[bool], None],
     ) -> None:
         self._reactor = reactor
-        self._endpoint = endpoint
-        self._where = where
+        self._ways = endpoint if isinstance(endpoint, Failover) else Failover({where: endpoint})
+        self._random = random
         self._backoff = Backoff(random)
         self._room = room
         self._acknowledged = acknowledged
@@ -78,7 +97,8 @@ class Connector:
         self._attempt: _Attempt | None = None
         self._timer: IDelayedCall | None = None  # the end of the opening, of the trial period, or of the waiting
         self._healthy = False
-        self._troubled = False
+        self._troubled: set[str] = set()  # what the log has said of which one it last said that it has gone
+        self._told = self._ways.where
         self.connections = 0
         self.failures: Tally[str] = Tally()
         """Attempts that led to no connection, by reason."""
@@ -93,20 +113,26 @@ class Connector:
         return self._attempt.connection if self._phase is Phase.OPEN and self._attempt is not None else None
 
     @property
+    def connected_to(self) -> int:
+        """Which of the endpoints there is a connection to; 1 is the first, 0 is none."""
+        return self._ways.number if self._phase is Phase.OPEN else 0
+
+    @property
     def opening(self) -> bool:
-        return self._phase is Phase.OPENING
+        """Whether there is an attempt, or will be one at once."""
+        return self._phase in (Phase.OPENING, Phase.NEXT)
 
     @property
     def closing(self) -> bool:
-        return self._phase is Phase.CLOSING
+        return self._phase in (Phase.CLOSING, Phase.LEAVING)
 
     def start(self) -> None:
         """Connect now, if there is neither a connection nor an attempt at one; in a forked child, never."""
         self._process = self._process or os.getpid()
-        if self._phase in (Phase.IDLE, Phase.WAITING) and self._process == os.getpid():
+        if self._phase in (Phase.IDLE, Phase.WAITING, Phase.NEXT) and self._process == os.getpid():
             self._enter(Phase.OPENING, OPENING_TIMEOUT, self._give_up_opening)
             self._attempt = _Attempt(self, self._reactor)
-            self._attempt.begin(self._endpoint)
+            self._attempt.begin(self._ways)
 
     def close(self) -> None:
         """Pass on what the open connection still holds, then close it; ``lost`` tells when that is done."""
@@ -137,6 +163,8 @@ class Connector:
         if self._phase is Phase.CLOSING:
             self._enter(Phase.IDLE)
             self._lost(confirmed)
+        elif self._phase is Phase.LEAVING:
+            self._left(confirmed)
         else:
             self._fail(reason)
 
@@ -154,19 +182,51 @@ class Connector:
     def _recover(self) -> None:
         self._healthy = True
         self._backoff.reset()
-        if self._troubled:
-            self._troubled = False
-            self.log.info("connected to {where} again", where=self._where)
+        where = self._ways.where
+        if where in self._troubled:
+            self._troubled.remove(where)
+            self.log.info("connected to {where} again", where=where)
+        elif where != self._told:
+            self.log.info("connected to {where}", where=where)
+        self._told = where
+        if self._ways.number > 1:
+            self._enter(Phase.OPEN, AWAY * (1 - self._random() / 2), self._leave)
+
+    def _leave(self) -> None:
+        """In order, so that nothing is lost on the way."""
+        connection = self.connection
+        self._ways.begin_again()
+        self._enter(Phase.LEAVING, LEAVING_TIMEOUT, self._give_up_leaving)
+        if connection is not None:
+            connection.close()
+
+    def _give_up_leaving(self) -> None:
+        self._give_up()
+        self._left(False)
+
+    def _left(self, confirmed: bool) -> None:
+        self._healthy = False
+        self._enter(Phase.NEXT, 0.0, self.start)
+        self._lost(confirmed)
 
     def _fail(self, reason: Failure) -> None:
+        word, where = kind(reason), self._ways.where
         usual = self._healthy and reason.check(ConnectionDone)
+        (self.losses if self._phase is Phase.OPEN else self.failures)[word] += 1
+        good = self._healthy and word not in DEAD
         self._healthy = False
-        (self.losses if self._phase is Phase.OPEN else self.failures)[kind(reason)] += 1
-        self._enter(Phase.WAITING, self._backoff.failed(), self.start)
-        if not self._troubled and not usual:
-            self._troubled = True
-            error = reason.getErrorMessage() or type(reason.value).__name__
-            self.log.warn("no connection to {where} ({error}); trying again", where=self._where, error=error)
+        if self._ways.lost(good):
+            self._enter(Phase.NEXT, 0.0, self.start)
+        else:
+            self._enter(Phase.WAITING, self._backoff.failed(), self.start)
+        if where not in self._troubled and not usual:
+            self._troubled.add(where)
+            self.log.warn(
+                "no connection to {where} ({error}); trying {next}",
+                where=where,
+                error=reason.getErrorMessage() or type(reason.value).__name__,
+                next="again" if self._ways.where == where else self._ways.where,
+            )
         self._lost(False)
 
     def _enter(self, phase: Phase, seconds: float = 0.0, then: Callable[[], None] | None = None) -> None:

@@ -11,7 +11,7 @@ from random import random as system_random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -32,14 +32,17 @@ REPLAY_WINDOW = 60.0
 class Stream:
     """Delivers chunks over one connection at a time, and makes a new one, with back-off, when it is lost.
 
-    ``endpoint`` is connected to once ``start`` is called; ``where`` names it in the log. ``frame`` turns a chunk's
-    bytes into what is written, at the moment of writing.
+    ``endpoint``, perhaps a Failover, is connected to once ``start`` is called; ``where`` names it in the log. ``frame``
+    turns a chunk's bytes into what is written, at the moment of writing.
 
     What was written in the last ``replay_window`` seconds before a connection is lost, and what the peer had not
     acknowledged, is written again with its old timestamps. That is right where a second value replaces the first
     (carbon, InfluxDB); for backends that would add the two, 0 never sends anything twice, and what a lost connection
     cut off is dropped and counted. Of chunks that wait, the oldest are dropped and counted beyond ``max_bytes``,
     unless there is a ``spool``.
+
+    The first chunk of each report, which is one with another timestamp, waits for up to ``jitter`` seconds, unless
+    there are others that wait.
     """
 
     log = Logger()
@@ -52,6 +55,7 @@ class Stream:
         *,
         frame: Callable[[bytes], bytes] = bytes,
         replay_window: float = REPLAY_WINDOW,
+        jitter: float = 0.0,
         max_bytes: int = MAX_BYTES,
         spool: Spool | None = None,
         random: Callable[[], float] = system_random,
@@ -60,12 +64,17 @@ class Stream:
         self._reactor = reactor
         self._where = where
         self._frame = frame
-        self._outbox = Outbox(reactor.seconds, max_bytes, window=replay_window, resend=replay_window > 0, spool=spool)
+        self._replays = replay_window > 0
+        self._outbox = Outbox(reactor.seconds, max_bytes, window=replay_window, resend=self._replays, spool=spool)
         self._connector = Connector(reactor, endpoint, where, random, self._write, self._outbox.acknowledge, self._lost)
         self._spooling = Spooling(reactor, self._outbox, spool, self._stuck)
         self._bytes_sent = 0
         self._ending = Ending(reactor, self._end)
         self._last_attempt_made = False
+        self._jitter = jitter
+        self._random = random
+        self._report: float | None = None  # the timestamp of the last chunk
+        self._held: IDelayedCall | None = None  # while its report has still to wait
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -80,7 +89,7 @@ class Stream:
 
     @property
     def levels(self) -> Mapping[str, float]:
-        return {"connected": int(self._connector.connection is not None), **self._outbox.levels}
+        return {"connected": self._connector.connected_to, **self._outbox.levels}
 
     @property
     def ledger(self) -> Ledger:
@@ -92,6 +101,10 @@ class Stream:
             self._connector.start()
 
     def deliver(self, chunk: Chunk) -> None:
+        if self._jitter and chunk.timestamp != self._report and not self._ending.begun:
+            self._report = chunk.timestamp
+            if self._held is None and self._outbox.nothing_to_write:
+                self._held = self._reactor.callLater(self._jitter * self._random(), self._let_go)
         self._outbox.put(chunk)
         if self._ending.over:
             self._outbox.close()
@@ -102,12 +115,18 @@ class Stream:
         first = not self._ending.begun
         done = self._ending.ask(seconds)
         if first:
-            self._wind_down()
+            if self._held is not None:
+                self._held.cancel()
+            self._let_go()
         return done
 
+    def _let_go(self) -> None:
+        self._held = None
+        self._write()
+
     def _write(self) -> None:
-        """Write what the transport has room for."""
-        connection = self._connector.connection
+        """Write what the transport has room for, unless it has to wait."""
+        connection = self._connector.connection if self._held is None else None
         while connection is not None and connection.writable:
             chunk = self._outbox.take()
             if chunk is None:
@@ -138,7 +157,8 @@ class Stream:
         self.log.error("writing to {where} failed ({kind})", where=self._where, kind=type(error).__name__)
 
     def _lost(self, confirmed: bool) -> None:
-        if confirmed:
+        # One endpoint has it all, which does not prove that it passes it on: the next one gets it, too.
+        if confirmed and (self._ending.begun or not self._replays):
             self._outbox.confirm()
         else:
             self._outbox.lose()
