@@ -83,7 +83,7 @@ def samples(families: Iterable[Metric]) -> Samples:
     return told
 
 
-# Protobuf: what of io.prometheus.client is used, as a table
+# Protobuf: what of io.prometheus.client and of prometheus.WriteRequest is used, as a table
 
 _F = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
@@ -94,6 +94,7 @@ _SCALARS = {
     "sint32": _F.TYPE_SINT32,
     "sint64": _F.TYPE_SINT64,
     "int32": _F.TYPE_INT32,  # how an enum is written
+    "int64": _F.TYPE_INT64,
 }
 _MESSAGES = {
     "LabelPair": {1: "string name", 2: "string value"},
@@ -115,11 +116,27 @@ _MESSAGES = {
     },
     "Metric": {1: "*LabelPair label", 2: "Gauge gauge", 3: "Counter counter", 7: "Histogram histogram"},
     "MetricFamily": {1: "string name", 2: "string help", 3: "int32 type", 4: "*Metric metric", 5: "string unit"},
+    # remote write
+    "Sample": {1: "double value", 2: "int64 timestamp"},
+    "SentHistogram": {
+        1: "uint64 count",
+        3: "double sum",
+        4: "sint32 schema",
+        5: "double zero_threshold",
+        6: "uint64 zero_count",
+        8: "*BucketSpan negative_spans",
+        9: "*sint64 negative_deltas",
+        11: "*BucketSpan positive_spans",
+        12: "*sint64 positive_deltas",
+        15: "int64 timestamp",
+    },
+    "TimeSeries": {1: "*LabelPair labels", 2: "*Sample samples", 4: "*SentHistogram histograms"},
+    "WriteRequest": {1: "*TimeSeries timeseries"},
 }
 """By message and number the type and name of a field; a star is for repeated ones."""
 
 
-def _message_class() -> Any:
+def _message_classes(*names: str) -> list[Any]:
     file = descriptor_pb2.FileDescriptorProto(name="metrics.proto", package="test", syntax="proto2")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -132,10 +149,10 @@ def _message_class() -> Any:
                 added.type_name = f".test.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("test.MetricFamily"))
+    return [message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}")) for name in names]
 
 
-_MetricFamily = _message_class()
+_MetricFamily, WriteRequest = _message_classes("MetricFamily", "WriteRequest")
 
 
 def read_protobuf(exposition: bytes) -> list[Any]:
@@ -169,26 +186,29 @@ def native_buckets(spans: Any, deltas: Any) -> dict[int, int]:
 
 
 class Prometheus(Receiver):
-    """A Prometheus that scrapes one target each second, and is asked by its API."""
+    """A Prometheus that scrapes one target each second, takes remote write, and is asked by its API."""
 
-    CONFIG = """\
-global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1h}}
+    CONFIG = "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1h}\n"
+    SCRAPES = """\
 scrape_configs:
   - job_name: test
     static_configs: [{{targets: ['{host}:{port}']}}]
 """
 
-    def __init__(self, port: int, *features: str) -> None:
-        """It scrapes ``/metrics`` at that port on HOST; ``features`` are those of --enable-feature."""
+    def __init__(self, port: int | None, *features: str) -> None:
+        """It scrapes ``/metrics`` at that port on HOST, if any; ``features`` are those of --enable-feature."""
         super().__init__(program("prometheus", "prometheus"), ports=1)
         self._features = features
-        (self.root / "prometheus.yml").write_text(self.CONFIG.format(host=HOST, port=port))
+        self.write_url = f"http://{HOST}:{self.ports[0]}/api/v1/write"
+        scrapes = "" if port is None else self.SCRAPES.format(host=HOST, port=port)
+        (self.root / "prometheus.yml").write_text(self.CONFIG + scrapes)
 
     def arguments(self) -> list[str]:
         return [
             f"--config.file={self.root}/prometheus.yml",
             f"--storage.tsdb.path={self.root}/data",
             f"--web.listen-address={HOST}:{self.ports[0]}",
+            "--web.enable-remote-write-receiver",
             "--log.level=warn",
             *(f"--enable-feature={feature}" for feature in self._features),
         ]
@@ -199,14 +219,24 @@ scrape_configs:
 
         That is a number, or a dict for a native histogram; of a query for a range a list of either.
         """
-        answer = json.loads(self._get(self.ports[0], "/api/v1/query", query=expression, time=moment))
-        assert answer["status"] == "success", answer
-        return {_series(each["metric"]): _value(each) for each in answer["data"]["result"]}
+        return {_series(each["metric"]): _value(each) for each in self.ask(expression, moment)}
+
+    def ask(self, expression: str, moment: float) -> list[dict[str, Any]]:
+        """What it answers to a query, as it is."""
+        return answered(self._get(self.ports[0], "/api/v1/query", query=expression, time=moment))
 
     def number(self, expression: str, moment: float) -> float:
         """The value of the only series that there is."""
         [value] = self.query(expression, moment).values()
         return float(value)
+
+
+def answered(body: bytes) -> list[dict[str, Any]]:
+    """What the API says, as it is."""
+    answer = json.loads(body)
+    assert answer["status"] == "success", answer
+    result: list[dict[str, Any]] = answer["data"]["result"]
+    return result
 
 
 def series(name: str, labels: Iterable[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
@@ -244,7 +244,7 @@ class _QuietSite(Site):
 
 
 class SinkServer:
-    """A sink that listens on `port` of 127.0.0.1; `url` is its address."""
+    """A sink that listens on `port` of 127.0.0.1; `url` is its address. With `tls` of None it is one of http:."""
 
     def __init__(self, sink: Sink, tls: Any) -> None:
         self.sink = sink
@@ -254,7 +254,10 @@ class SinkServer:
 
     async def start(self) -> SinkServer:
         """Listen on a free port, the second time on the same."""
-        endpoint = SSL4ServerEndpoint(the_reactor(), self.port, self._tls, interface="127.0.0.1")
+        if self._tls is None:
+            endpoint: Any = TCP4ServerEndpoint(the_reactor(), self.port, interface="127.0.0.1")
+        else:
+            endpoint = SSL4ServerEndpoint(the_reactor(), self.port, self._tls, interface="127.0.0.1")
         self._listening = await endpoint.listen(_QuietSite(self.sink))
         self.port = self._listening.getHost().port
         return self
@@ -270,4 +273,4 @@ class SinkServer:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}/api/v1/sink"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/api/v1/sink"

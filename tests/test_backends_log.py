@@ -154,7 +154,7 @@ def test_a_reporter_can_be_started_again(tmp_path: Path) -> None:
         ({"dialect": "statsd"}, "dialect 'statsd' is unknown"),
         ({"durations": "hours"}, "durations 'hours' is unknown"),
         ({"prefix": "a..b"}, "part 2"),
-        ({"prefix": "{port}"}, "only {host} and {pid}"),
+        ({"prefix": "{port}"}, "only {host}, {pid}, {worker} and {generation}"),
         ({"interval": 0.5}, "0.5 seconds is too short"),
     ],
 )

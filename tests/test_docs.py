@@ -53,7 +53,7 @@ def test_every_file_program_and_link_exists(page: Path) -> None:
     text = page.read_text("utf-8")
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / link).exists(), link
-    for file in re.findall(r"\b(?:tests|benchmarks|examples|txmetrics|docs)/[\w/]+(?:\.py|\.md|\.txt|\.png)?", text):
+    for file in re.findall(r"\b(?:tests|benchmarks|examples|txmetrics|docs)/[\w/-]+(?:\.py|\.md|\.txt|\.png)?", text):
         assert (ROOT / file).exists(), file
     for module in re.findall(r"python -m ((?:tests|txmetrics)[\w.]*)", text):
         assert find_spec(module), module

@@ -22,7 +22,10 @@ STANDARD = frozenset(sys.stdlib_module_names)
 ZOPE = STANDARD | {"zope"}
 TWISTED = ZOPE | {"twisted"}
 
-FLOOR_0 = {"clock", "snapshot", "names", "forks", "stamps", "metrics", "interfaces", "registry", "family", "expiry"}
+FLOOR_0 = {
+    *("clock", "snapshot", "names", "forks", "stamps", "identity"),
+    *("metrics", "interfaces", "registry", "family", "expiry"),
+}
 FLOOR_1 = {"wire"}
 EAST, WEST = {"delivery"}, {"instrument"}
 FLOOR_3 = {"reporter", "backends"}
@@ -38,6 +41,7 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "names": (set(), STANDARD),
     "forks": (set(), STANDARD),
     "stamps": (set(), STANDARD),
+    "identity": ({"names", "forks"}, STANDARD),
     "metrics": ({"clock", "snapshot"}, STANDARD),
     "interfaces": ({"snapshot"}, ZOPE),
     "registry": ({"clock", "snapshot", "names", "metrics", "interfaces"}, ZOPE),

@@ -153,6 +153,7 @@ def test_every_form_of_installation_brings_the_plugin(installed: Installation) -
     for runner in ("twistd", "twist"):
         assert "\n    metrics  " in installed.run(runner, "--help")
         assert "--metrics-graphite=" in installed.run(runner, "metrics", "--help")
+    assert installed.run("txmetrics", "--help") == installed.run("python", "-m", "txmetrics", "--help")
 
 
 @pytest.mark.parametrize("installed", ["wheel"], indirect=True)

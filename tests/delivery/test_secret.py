@@ -25,8 +25,7 @@ from tests.delivery.network import Endpoint, chunk, dropped, until
 from tests.sink import BrokenServer, Sink, SinkServer
 from tests.strict import Logged, the_reactor
 from txmetrics import MetricsRegistry, backends
-from txmetrics.delivery import Secret, Spool, Stream
-from txmetrics.delivery._post import HOSTED_GRAPHITE_SINK, Post
+from txmetrics.delivery import HOSTED_GRAPHITE_SINK, Post, Secret, Spool, Stream
 from txmetrics.testing import FakeReactor
 
 KEY = "3fb7a2d1-canary-4c0e-9d5e-a1b2c3d4e5f6"

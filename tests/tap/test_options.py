@@ -47,7 +47,7 @@ def refusal(*arguments: str) -> UsageError:
         (["--metrics-prefix=web1.", "web"], "'web1.' has an empty part"),
         (["--metrics-prefix=my web", "web"], "contains ' '"),
         (["--metrics-prefix=a\nb", "web"], r"contains '\n'"),
-        (["--metrics-prefix={port}", "web"], "only {host} and {pid} are filled in"),
+        (["--metrics-prefix={port}", "web"], "only {host}, {pid}, {worker} and {generation} are filled in"),
         (["--metrics-prefix={", "web"], "contains '{'"),
         (["--metrics-interval=0", "web"], "an interval of 0.0 seconds"),
         (["--metrics-interval=-1", "web"], "an interval of -1.0 seconds"),
@@ -147,7 +147,7 @@ def test_every_option_is_explained_in_one_line() -> None:
     """The help has a sentence for each option, without the line breaks that usage would keep."""
     options = Options()
     explained = {name: text for name, text in options.docs.items() if name.startswith("metrics-")}
-    assert len(explained) == 13
+    assert len(explained) == 15
     for name, text in explained.items():
         assert re.fullmatch(r"[A-Z][^\n]+\.", text), name
         assert f"--{name}=" in str(options)

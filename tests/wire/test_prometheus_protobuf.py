@@ -56,6 +56,9 @@ def a_registry() -> MetricsRegistry:
         registry.timer("http.routes.GET-a.requests").add(seconds)
     registry.histogram("mail.bytes")
     registry.histogram("degrees").take_in([-5.0, -1.0, -1.0, 0.5])
+    for queue in ("mail", "print"):
+        registry.counter("jobs", queue=queue, zone=1).inc(2)
+        registry.histogram("job.bytes", queue=queue).add(100)
     return registry
 
 
@@ -72,13 +75,14 @@ def test_it_says_the_same_as_text() -> None:
     assert {family.name: family.unit for family in families if family.unit} == {
         "http_routes_requests_seconds": "seconds",
         "mail_bytes": "bytes",
+        "job_bytes": "bytes",
     }
 
 
 def test_native_buckets() -> None:
     """Bucket n ends at 2**(n/8); zero and negative values have theirs; and one without values says that it is one."""
     families = read_protobuf(expose(a_registry().collect(), PrometheusProtobuf()))
-    requests, mails, degrees = (family.metric[0].histogram for family in families if family.type == 4)
+    requests, mails, degrees, _ = (family.metric[0].histogram for family in families if family.type == 4)
     assert (requests.schema, requests.zero_threshold, requests.zero_count) == (3, 2.0**-128, 1)
     # 0.003 = 2**(-67.04/8), 0.0031 = 2**(-66.66/8), 0.2 = 2**(-18.6/8), 1.0 = 2**(0/8), 17.0 = 2**(32.7/8)
     assert native_buckets(requests.positive_span, requests.positive_delta) == {-67: 1, -66: 1, -18: 1, 0: 1, 33: 1}

@@ -1,4 +1,4 @@
-"""Where to: endpoints, addresses and URLs as a user writes them."""
+"""Where to: endpoints, addresses and URLs as a user writes them, one at a time."""
 
 from __future__ import annotations
 

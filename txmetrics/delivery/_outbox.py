@@ -39,7 +39,8 @@ class Outbox:
     """Holds about ``max_bytes`` of chunks, and always room for one.
 
     ``window`` is for how many seconds after its writing a chunk is retained. ``resend`` says what becomes of chunks
-    that a lost connection cut off: True makes them unsent again, False drops them as "unconfirmed". ``now`` tells
+    that a lost connection cut off: True makes them unsent again, False drops them as "unconfirmed". With ``in_order``
+    nothing is spooled while a chunk is in flight that would come after it, should it be unsent again. ``now`` tells
     monotonic seconds.
     """
 
@@ -51,8 +52,10 @@ class Outbox:
         window: float = 0.0,
         resend: bool = True,
         spool: Spool | None = None,
+        in_order: bool = False,
     ) -> None:
         self._now = now
+        self._in_order = in_order
         self._max_bytes = max_bytes
         self._window = window
         self._resend = resend
@@ -168,7 +171,11 @@ class Outbox:
 
     def to_spool(self) -> bool:
         """Move the oldest unsent chunk to the spool; False if there is none, or it cannot be moved."""
-        if self._spool is None or not self._unsent or not self._spool.append(self._unsent.first.chunk()):
+        if self._spool is None or not self._unsent:
+            return False
+        if self._in_order and self._in_flight and not self._in_flight.first.spooled:
+            return False
+        if not self._spool.append(self._unsent.first.chunk()):
             return False
         self.bytes -= self._unsent.popleft().size
         return True

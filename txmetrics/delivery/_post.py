@@ -1,87 +1,53 @@
-"""Post: chunks to HostedGraphite's HTTPS sink, one request at a time, each kept until the sink has accepted it.
+"""Post: chunks to an HTTP server, one request at a time, each kept until the server has accepted it.
 
-    IDLE --chunk--> REQUEST --2xx, 400, 413--> the next chunk, or IDLE
+    IDLE --chunk--> REQUEST --accepted, refused--> the next chunk, or IDLE
                     REQUEST --anything else--> WAITING --back-off, Retry-After--> REQUEST
 
-An answer counts from its status on; its body is read to keep the connection, and is of no interest otherwise.
+What kind of server it is, its ``Peer`` knows. An answer counts from its status on; its body is read to keep the
+connection, and is of no interest otherwise, but for the reason of a refusal.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import random as system_random
 from typing import Any
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.http import stringToDatetime
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from txmetrics.delivery._backoff import Backoff
 from txmetrics.delivery._ending import Ending
-from txmetrics.delivery._https import Client, tls_server
+from txmetrics.delivery._http import Client
 from txmetrics.delivery._outbox import MAX_BYTES, Outbox
-from txmetrics.delivery._reasons import kind
-from txmetrics.delivery._secret import Secret
+from txmetrics.delivery._peers import HOSTED_GRAPHITE, Peer, Verdict
+from txmetrics.delivery._request import Request, retry_after
+from txmetrics.delivery._secret import Authorization, Secret
 from txmetrics.delivery._spool import Spool
 from txmetrics.delivery._spooling import PATIENCE, Spooling
 from txmetrics.interfaces import Chunk, IDelivery, Ledger
 
-__all__ = ["HOSTED_GRAPHITE_SINK", "Post", "check_url"]
-
-HOSTED_GRAPHITE_SINK = "https://www.hostedgraphite.com/api/v1/sink"
-
-REQUEST_TIMEOUT = 30.0
-"""For a whole request: the connection, if there is none, and every byte of the answer."""
-
-LONGEST_PAUSE = 300.0
-"""A server's Retry-After is honoured up to so many seconds."""
-
-
-def check_url(url: str) -> str:
-    """Return ``url`` if it is one that a key may be sent to; ValueError says what is wrong with it otherwise.
-
-    The text never quotes it: what is wrong may be that the key is in it.
-    """
-    try:
-        parts = urlsplit(url) if isinstance(url, str) and re.fullmatch(r"[!-~]+", url) else None
-    except ValueError:
-        parts = None
-    if parts is None or parts.scheme != "https":
-        raise ValueError(f"the URL is none, or does not begin with https://; give one such as {HOSTED_GRAPHITE_SINK}")
-    if "@" in parts.netloc:
-        raise ValueError("the URL has a user before its host; leave that out, and give the API key by itself")
-    if "?" in url or "#" in url:
-        raise ValueError("the URL has a query or a fragment, which the log would show; leave out ? or # and the rest")
-    try:
-        tls_server(url)
-    except NotImplementedError:
-        raise ValueError("a URL of https:// needs TLS: pip install 'twisted[tls]'") from None
-    except Exception:  # of several kinds, and with the host in their texts
-        raise ValueError(
-            f"the URL has no host, or a wrong host or port; give one such as {HOSTED_GRAPHITE_SINK}"
-        ) from None
-    return url
+__all__ = ["Post"]
 
 
 @implementer(IDelivery)
 class Post:
-    """Delivers chunks of lines to the HTTPS sink at ``url``, as the user whose key is ``key``.
+    """Delivers chunks to the server at ``url``, which is of the kind ``peer``, with what its ``key`` is.
 
-    A chunk is delivered once the sink has accepted it, dropped and counted if the sink refuses it (400), halved if it
-    is too large (413), and posted again later, with back-off and not before the sink wants it, after everything else.
-    When the answer is lost on its way, a chunk that was accepted is posted again.
+    A chunk is delivered once the server has accepted it (2xx), and dropped and counted if the server refuses it. It is
+    posted again later, with back-off and not before the server wants it, after everything else. HostedGraphite refuses
+    by 400, and after 413 it gets lines by halves; remote write refuses by 4xx but for 408 and 429. When the answer is
+    lost on its way, a chunk that was accepted is posted again. The next chunk is posted when one is done with, so that
+    they arrive in their order; where the peer insists on that, they are not even spooled out of order.
 
-    ``where`` names the sink in the log: one line when trouble begins, one when it is over. Of chunks that wait, the
-    oldest are dropped and counted beyond ``max_bytes``, unless there is a ``spool``. Raises ValueError for a URL that
-    is not right.
+    ``where`` names the server in the log: one line when trouble begins, one when it is over, and one for the first
+    refusal. Of chunks that wait, the oldest are dropped and counted beyond ``max_bytes``, unless there is a ``spool``.
+    Raises ValueError for a URL that is not right.
     """
 
     log = Logger()
@@ -91,8 +57,9 @@ class Post:
         reactor: Any,
         url: str,
         where: str,
-        key: Secret,
+        key: Secret | Authorization | None,
         *,
+        peer: Peer = HOSTED_GRAPHITE,
         agent: Any = None,
         time: Any = None,
         max_bytes: int = MAX_BYTES,
@@ -104,17 +71,19 @@ class Post:
         self._wall = reactor.seconds  # which a server names its times by
         self._where = where
         self._key = key
-        self._client = Client(reactor, self._time, check_url(url), agent)
-        self._outbox = Outbox(self._time.seconds, max_bytes, spool=spool)
+        self._peer = peer
+        self._client = Client(reactor, self._time, peer.check_url(url), peer.headers, agent)
+        self._outbox = Outbox(self._time.seconds, max_bytes, spool=spool, in_order=peer.in_order)
         self._spooling = Spooling(self._time, self._outbox, spool, self._stuck)
         self._backoff = Backoff(random)
         self._begun = False
-        self._request: _Request | None = None
+        self._request: Request | None = None
         self._timer: IDelayedCall | None = None  # until the next request
         self._pause = 0.0  # between the last request and the next one
         self._pause_wanted = 0.0  # as much of it as the sink asked for
         self._asked_at = 0.0  # when the last request began
         self._connected = self._troubled = self._refused = False
+        self._refusal: int | None = None  # the status of the last answer, if that was one
         self._requests = self._bytes_sent = 0
         self._failures: Tally[str] = Tally()
         self._ending = Ending(self._time, self._end)
@@ -179,22 +148,24 @@ class Post:
         self._pause_wanted = 0.0
         self._requests += 1
         self._bytes_sent += len(chunk.data)
-        self._request = _Request(self._time, self._answered, self._failed, self._finished)
-        self._request.begin(self._client.post(chunk.data, self._key))
+        self._request = Request(self._time, self._answered, self._failed, self._finished)
+        authorization = None if self._key is None else partial(self._peer.authorize, self._key)
+        self._request.begin(self._client.post(chunk.data, authorization))
 
     def _answered(self, status: int, headers: Headers) -> None:
         self._pause = 0.0
-        if 200 <= status < 300:
+        verdict = self._peer.verdict(status)
+        if verdict is Verdict.ACCEPTED:
             self._outbox.acknowledge(1)
             self._succeeded()
-        elif status in (400, 413):
-            self._count_failure(str(status))
-            if status == 400 or not self._outbox.split():
-                self._outbox.refuse()
-                self._tell_refused(status)
-        else:
-            self._pause_wanted = _retry_after(headers, self._wall())
+        elif verdict is Verdict.LATER:
+            self._pause_wanted = retry_after(headers, self._wall())
             self._failed(str(status) if 100 <= status < 600 else "other")
+        else:
+            self._count_failure(str(status))
+            if verdict is Verdict.REFUSED or not self._outbox.split():
+                self._outbox.refuse()
+                self._refusal = status
 
     def _failed(self, reason: str) -> None:
         """The request, but not the chunk, which is posted again."""
@@ -214,6 +185,7 @@ class Post:
 
     def _finished(self) -> None:
         """There is nothing more to come of the request."""
+        self._tell_refused()
         self._request = None
         # In a later turn: an agent that answers at once must not lead to a call in a call in a call.
         self._timer = self._time.callLater(self._pause, self._waited)
@@ -227,11 +199,15 @@ class Post:
         self._failures[reason] += 1
         self._connected = False
 
-    def _tell_refused(self, status: int) -> None:
-        if not self._refused:
-            self._refused = True
-            text = "{where} refuses points ({status}); they are dropped, and further ones only counted"
-            self.log.warn(text, where=self._where, status=status)
+    def _tell_refused(self) -> None:
+        """Once, and as soon as the reason is there."""
+        if self._refusal is None or self._refused:
+            return
+        self._refused = True
+        reason = "" if self._request is None else self._peer.reason(self._request.text, self._key)
+        text = "{where} refuses points ({why}); they are dropped, and further ones only counted"
+        why = f"{self._refusal}: {reason}" if reason else str(self._refusal)
+        self.log.warn(text, where=self._where, why=why)
 
     def _stuck(self) -> bool:
         """Whether the last request is not done with after PATIENCE seconds, or the next one is to wait longer."""
@@ -256,6 +232,7 @@ class Post:
         self._timer = None
         if self._request is not None:
             self._request.give_up()
+            self._tell_refused()
             self._request = None
         self._spooling.end()
         self._client.close()
@@ -264,80 +241,3 @@ class Post:
         if points:
             self.log.warn("{points} points may not have reached {where}", points=points, where=self._where)
         self._ending.answer()
-
-
-class _Request(Protocol):
-    """A request under way, and the reader of its answer's body.
-
-    Tells ``answered`` the status and the headers, or ``failed`` the reason in one word; then that it is ``finished``,
-    whatever the body was. It is heard no more once it was given up.
-    """
-
-    transport: Any = None
-
-    def __init__(
-        self,
-        time: Any,
-        answered: Callable[[int, Headers], None],
-        failed: Callable[[str], None],
-        finished: Callable[[], None],
-    ) -> None:
-        self._answered = answered
-        self._failed = failed
-        self._finished = finished
-        self._has_status = False
-        self._over = False
-        self._timer: IDelayedCall = time.callLater(REQUEST_TIMEOUT, self._time_out)
-        self._pending: Deferred[Any] | None = None
-
-    def begin(self, pending: Deferred[Any]) -> None:
-        self._pending = pending
-        pending.addCallbacks(self._read, self._fail)
-
-    def give_up(self) -> None:
-        if self._over:
-            return
-        self._over = True
-        if self._timer.active():
-            self._timer.cancel()
-        if self.transport is not None:
-            self.transport.loseConnection()
-        elif self._pending is not None:
-            self._pending.cancel()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The end of the body, or of all hope for it."""
-        self.transport = None
-        self._finish()
-
-    def _read(self, response: Any) -> None:
-        if not self._over:
-            self._has_status = True
-            self._answered(response.code, response.headers)
-            response.deliverBody(self)
-
-    def _fail(self, reason: Failure) -> None:
-        if not self._over:
-            word = kind(reason)
-            self._failed("lost" if word == "closed" else word)
-            self._finish()
-
-    def _time_out(self) -> None:
-        if not self._has_status:
-            self._failed("timeout")
-        self._finish()
-
-    def _finish(self) -> None:
-        if not self._over:
-            self.give_up()
-            self._finished()
-
-
-def _retry_after(headers: Headers, now: float) -> float:
-    """The seconds for which the server wants to be left alone, as the last of its Retry-After headers says."""
-    value = headers.getRawHeaders(b"Retry-After", [b""])[-1].strip()
-    try:
-        seconds = int(value) if value.isdigit() else stringToDatetime(value) - now
-    except (ValueError, LookupError, OverflowError):
-        return 0.0
-    return float(min(max(seconds, 0), LONGEST_PAUSE))

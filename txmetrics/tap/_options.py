@@ -10,7 +10,7 @@ from typing import Any
 from twisted.python.usage import UsageError
 
 from txmetrics import backends
-from txmetrics.delivery import REPLAY_WINDOW, Secret, log_target
+from txmetrics.delivery import REPLAY_WINDOW, Secret, check_remote_write_url, log_target
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter, check_interval
 from txmetrics.tap._service import DEFAULT, INSTRUMENTS, check_server
@@ -34,11 +34,11 @@ class MetricsOptionMixin:
     """
 
     def opt_metrics_graphite(self, endpoint: str) -> None:
-        """Report to the Graphite at this endpoint, such as tcp:127.0.0.1:2003 or udp:...; can be repeated."""
-        self._metrics().endpoints.append(_usage(backends.check_endpoint, endpoint))
+        """Report to the Graphite at this endpoint, or the first of tcp:A:2003,tcp:B:2003; can be repeated."""
+        self._metrics().endpoints.append(_usage(backends.check_destination, endpoint))
 
     def opt_metrics_prefix(self, prefix: str) -> None:
-        """Put this before every name; {host} and {pid} are filled in when the service starts."""
+        """Put this before every name; {host}, {pid}, {worker} and {generation} are filled in at the start."""
         self._metrics().prefix = _usage(backends.check_prefix, prefix)
 
     def opt_metrics_interval(self, seconds: str) -> None:
@@ -61,6 +61,14 @@ class MetricsOptionMixin:
     def opt_metrics_spool(self, directory: str) -> None:
         """Keep in this directory what could not be delivered, for the next start."""
         self._metrics().spool = Path(directory).absolute()
+
+    def opt_metrics_remote_write(self, url: str) -> None:
+        """Post to the Prometheus remote-write receiver at this URL, such as http://127.0.0.1:9090/api/v1/write."""
+        self._metrics().remote_write.append(_usage(check_remote_write_url, url))
+
+    def opt_metrics_remote_write_histograms(self, histograms: str) -> None:
+        """Post timers and histograms there as classic, native, or vmrange, which is for VictoriaMetrics (classic)."""
+        self._metrics().histograms = histograms
 
     def opt_metrics_log(self, to: str) -> None:
         """Write a line of JSON a metric to this file, to the standard output (-), or to Twisted's log (log)."""
@@ -121,6 +129,8 @@ class _MetricsOptions:
         self.protocol: str | None = None
         self.replay_window = REPLAY_WINDOW
         self.spool: Path | None = None
+        self.remote_write: list[str] = []
+        self.histograms = "classic"
         self.log: str | None = None
         self.dashboard: str | None = None
         self.key: Secret | None = None
@@ -142,6 +152,8 @@ class _MetricsOptions:
                 "HostedGraphite's endpoint and transport report nothing without an API key; "
                 f"give --metrics-hosted-graphite-key-file=FILE or set {KEY_VARIABLE}"
             )
+        series = {"interval": self.interval, "histograms": self.histograms, "spool": self.spool}
+        reporters += [_usage(backends.remote_write, registry, each, **series) for each in self.remote_write]
         if self.log is not None:
             reporters.append(_usage(backends.log, registry, self.log, self.interval, self.prefix))
         return reporters

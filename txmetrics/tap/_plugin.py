@@ -83,7 +83,8 @@ class Options(UsageOptions, MetricsOptionMixin):
         if not self.reporters(MetricsRegistry()) and self.dashboard is None:
             raise UsageError(
                 "nowhere to report to: give --metrics-graphite=tcp:HOST:2003, "
-                "--metrics-hosted-graphite-key-file=FILE, --metrics-log=FILE, or --metrics-dashboard=tcp:8002"
+                "--metrics-hosted-graphite-key-file=FILE, --metrics-remote-write=URL, --metrics-log=FILE, "
+                "or --metrics-dashboard=tcp:8002"
             )
 
 

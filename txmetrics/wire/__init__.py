@@ -8,6 +8,7 @@ from txmetrics.wire._prometheus_plan import SECONDS, Family, PrometheusPlan
 from txmetrics.wire._prometheus_protobuf import PrometheusProtobuf
 from txmetrics.wire._prometheus_samples import samples
 from txmetrics.wire._prometheus_text import OpenMetrics, PrometheusText
+from txmetrics.wire._remote_write import RemoteWrite
 
 __all__ = [
     "Graphite",
@@ -21,4 +22,5 @@ __all__ = [
     "PrometheusText",
     "OpenMetrics",
     "PrometheusProtobuf",
+    "RemoteWrite",
 ]

@@ -12,8 +12,7 @@ from tests.delivery.network import check_books, until
 from tests.delivery.post.net import KEY
 from tests.sink import Sink, SinkServer
 from tests.strict import the_reactor
-from txmetrics.delivery import Secret
-from txmetrics.delivery._post import Post
+from txmetrics.delivery import Post, Secret
 
 
 class Loopback:

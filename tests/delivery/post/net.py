@@ -17,8 +17,7 @@ from zope.interface import implementer
 
 from tests.delivery.network import check_books, chunk
 from tests.strict import Logged
-from txmetrics.delivery import Secret
-from txmetrics.delivery._post import HOSTED_GRAPHITE_SINK, Post
+from txmetrics.delivery import HOSTED_GRAPHITE_SINK, Post, Secret
 from txmetrics.interfaces import Chunk
 from txmetrics.testing import FakeReactor
 

@@ -13,8 +13,7 @@ from zope.interface.verify import verifyObject
 from tests.delivery.network import chunk, dropped
 from tests.delivery.post.net import AUTHORIZATION, Asked, Net, lines, numbers, told, with_status
 from tests.strict import Logged
-from txmetrics.delivery import Spool
-from txmetrics.delivery._post import HOSTED_GRAPHITE_SINK
+from txmetrics.delivery import HOSTED_GRAPHITE_SINK, Spool
 from txmetrics.interfaces import IDelivery
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.delivery.post.net import KEY
-from txmetrics.delivery import Secret
-from txmetrics.delivery._post import HOSTED_GRAPHITE_SINK, Post, check_url
+from txmetrics.delivery import HOSTED_GRAPHITE_SINK, Post, Secret, check_url
 from txmetrics.testing import FakeReactor
 
 

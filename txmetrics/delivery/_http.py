@@ -1,4 +1,4 @@
-"""Client: posts to one HTTPS server with Twisted's Agent, over one connection that hides its key and ends at once.
+"""Client: posts to one HTTP(S) server with Twisted's Agent, over one connection that hides its key and ends at once.
 
 Whatever Twisted's HTTP client wants to close is aborted: a close under TLS waits for the peer, however long that
 takes, and when nothing is on its way there is nothing to wait for.
@@ -6,7 +6,7 @@ takes, and when nothing is on its way there is nothing to wait for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,10 +23,9 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
 from txmetrics.delivery import _kernel
-from txmetrics.delivery._secret import Secret
 from txmetrics.forks import parents_only
 
-__all__ = ["Client", "tls_server"]
+__all__ = ["Client", "server_of"]
 
 OPENING_TIMEOUT = 10.0
 """For everything from the name service to the peer's certificate."""
@@ -39,33 +38,41 @@ MAX_ANSWER = 2**16
 """Bytes of one answer, its headers included; a peer that sends more is cut off."""
 
 
-def tls_server(url: str) -> tuple[str, int, Any]:
-    """Host and port of ``url``, and how to speak TLS with them; raises whatever there is to raise if they are wrong."""
+def server_of(url: str) -> tuple[str, int, Any]:
+    """Host and port of ``url``, and how to speak TLS with them, which is None for http:.
+
+    Raises whatever there is to raise if they are wrong, and NotImplementedError if there is no TLS to speak.
+    """
     parts = urlsplit(url)
-    host, port = parts.hostname, 443 if parts.port is None else parts.port
+    secure = parts.scheme == "https"
+    host, port = parts.hostname, (443 if secure else 80) if parts.port is None else parts.port
     if not host or not port:
         raise ValueError("no host, or port 0")
-    return host, port, BrowserLikePolicyForHTTPS().creatorForNetloc(host.encode("ascii"), port)
+    name = host.encode("ascii")
+    return host, port, BrowserLikePolicyForHTTPS().creatorForNetloc(name, port) if secure else None
 
 
 class Client:
-    """Posts to ``url``. ``agent`` takes the place of Twisted's own."""
+    """Posts to ``url`` with ``headers``. ``agent`` takes the place of Twisted's own."""
 
-    def __init__(self, reactor: Any, time: Any, url: str, agent: Any = None) -> None:
+    def __init__(self, reactor: Any, time: Any, url: str, headers: Mapping[str, str], agent: Any = None) -> None:
         """``reactor`` is the network's, ``time`` an IReactorTime. Opens nothing yet."""
         self._url = url.encode("ascii")
+        self._headers = headers
         self._pool = HTTPConnectionPool(time)
         self._pool.maxPersistentPerHost = 1
         self._pool.retryAutomatically = False
         self._pool.cachedConnectionTimeout = IDLE
         self._agent = agent or Agent.usingEndpointFactory(reactor, _Server(reactor, time, url), self._pool)
 
-    def post(self, data: bytes, key: Secret) -> Deferred[Any]:
+    def post(self, data: bytes, authorization: Callable[[], bytes] | None) -> Deferred[Any]:
         """The answer, once its headers are there. Its body has to be read, or its transport closed.
 
+        ``authorization`` makes the value of that header, which shows itself to nobody; None for no such header.
         Redirects are answers like others: the key goes to nobody else.
         """
-        return maybeDeferred(self._agent.request, b"POST", self._url, _Headers(key), _Body(data))
+        headers = _Headers(self._headers, authorization)
+        return maybeDeferred(self._agent.request, b"POST", self._url, headers, _Body(data))
 
     def close(self) -> None:
         """Close the connection that waits for the next request."""
@@ -74,20 +81,22 @@ class Client:
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 class _Server:
-    """The one endpoint of an agent. It is connected when the peer has proved who it is."""
+    """The one endpoint of an agent. Over TLS it is connected when the peer has proved who it is."""
 
     def __init__(self, reactor: Any, time: Any, url: str) -> None:
         self._reactor = reactor
         self._time = time
-        self._host, self._port, self._tls = tls_server(url)
+        self._host, self._port, self._tls = server_of(url)
 
     def endpointForURI(self, uri: object) -> _Server:
         return self
 
     def connect(self, factory: Any) -> Deferred[Any]:
         factory.noisy = False  # or the log had two lines for every attempt
-        endpoint = wrapClientTLS(self._tls, HostnameEndpoint(self._reactor, self._host, self._port))
-        connecting: Deferred[Any] = endpoint.connect(_Connections(factory))
+        endpoint: Any = HostnameEndpoint(self._reactor, self._host, self._port)
+        if self._tls is not None:
+            endpoint = wrapClientTLS(self._tls, endpoint)
+        connecting: Deferred[Any] = endpoint.connect(_Connections(factory, secure=self._tls is not None))
         connecting.addCallback(lambda connection: connection.verified)
         return connecting.addTimeout(OPENING_TIMEOUT, self._time, _not_in_time)
 
@@ -99,7 +108,7 @@ def _not_in_time(reason: Any, seconds: float) -> Any:
 
 @implementer(IHandshakeListener)
 class _Connection(ProtocolWrapper):
-    """A TLS connection around Twisted's HTTP client. ``verified`` fires with that after the handshake."""
+    """A connection around Twisted's HTTP client. ``verified`` fires with that, under TLS after the handshake."""
 
     transport: Any
 
@@ -114,6 +123,8 @@ class _Connection(ProtocolWrapper):
         if ITCPTransport.providedBy(transport):
             _kernel.watch_over(transport)
         parents_only(self)
+        if not self.factory.secure:
+            self.verified.callback(self.wrappedProtocol)
 
     def filenos(self) -> Iterable[int]:
         return [] if self._gone else [self.transport.fileno()]
@@ -156,25 +167,31 @@ class _Connections(WrappingFactory):
     protocol = _Connection
     noisy = False
 
+    def __init__(self, http: Any, secure: bool) -> None:
+        super().__init__(http)
+        self.secure = secure
+
 
 class _Headers(Headers):
     """Those of a request. The one with the key is made when it is written, and at no other time."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_authorization", "_plain")
 
-    def __init__(self, key: Secret) -> None:
-        super().__init__({b"User-Agent": [b"txmetrics"], b"Content-Type": [b"text/plain"]})
-        self._key = key
+    def __init__(self, plain: Mapping[str, str], authorization: Callable[[], bytes] | None) -> None:
+        super().__init__({name.encode(): [value.encode()] for name, value in plain.items()})
+        self._plain = plain
+        self._authorization = authorization
 
     def copy(self) -> _Headers:
-        copied = _Headers(self._key)
+        copied = _Headers(self._plain, self._authorization)
         for name, values in super().getAllRawHeaders():
             copied.setRawHeaders(name, values)
         return copied
 
     def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
         yield from super().getAllRawHeaders()
-        yield b"Authorization", [self._key.as_basic_user()]
+        if self._authorization is not None:
+            yield b"Authorization", [self._authorization()]
 
 
 @implementer(IBodyProducer)

@@ -1,0 +1,44 @@
+"""Labels that are on every series, as a user writes them."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+
+from txmetrics.backends._prefix import PLACES, example_of, fillings_of
+from txmetrics.identity import Identity
+
+__all__ = ["check_labels", "filled_labels"]
+
+_RESERVED = ("le", "vmrange")
+"""What histograms' series have."""
+
+
+def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return ``labels``, which may be changed afterwards, if they can be on a series; ValueError says why not."""
+    for name, text in labels.items():
+        if not (isinstance(name, str) and re.fullmatch(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", name)) or name in _RESERVED:
+            raise ValueError(
+                f"label {name!r} cannot be on every series; use letters, digits and _, neither two _ nor a digit first "
+                f"(and not {' or '.join(_RESERVED)})"
+            )
+        if not isinstance(text, str) or not text or not text.isprintable():
+            raise ValueError(f"label {name}={text!r} has no value; give it some text on one line, or leave it out")
+        fillings = fillings_of(example_of(text))
+        unknown = set(PLACES.findall(text)) - fillings.keys()
+        if unknown:
+            *others, last = fillings
+            raise ValueError(
+                f"label {name}={text!r} has {min(unknown)}; only {', '.join(others)} and {last} are filled in"
+            )
+    return dict(labels)
+
+
+def filled_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """``labels`` as they are of this process, now. The host has the name it calls itself, dots and all."""
+    # The job is what workers have in common; no slot is taken that nobody would see.
+    wants_slot = any("{worker}" in text for text in labels.values())
+    identity = Identity.resolve(labels.get("job", "")) if wants_slot else Identity.resolve(worker="-")
+    fillings = {**fillings_of(identity), "{host}": socket.gethostname() or identity.host}
+    return {name: PLACES.sub(lambda place: fillings[place[0]], text) for name, text in labels.items()}
