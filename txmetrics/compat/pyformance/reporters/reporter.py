@@ -172,7 +172,8 @@ def no_reactor(reporter: Reporter) -> RuntimeError:
 
 def _checked(registry: Any) -> Any:
     if not callable(getattr(registry, "dump_metrics", None)):
-        kind = f"{type(registry).__module__}.{type(registry).__qualname__}"
+        where = type(registry).__module__.partition("._")[0]  # the room, not the module behind its door
+        kind = f"{where}.{type(registry).__qualname__}"
         raise TypeError(
             f"the registry is a {kind}; give a MetricsRegistry of txmetrics.compat.pyformance, "
             "or let txmetrics.backends report one of txmetrics"

@@ -1,6 +1,4 @@
-"""The reporter turns the crank: every interval it collects, encodes and delivers, and it never dies.
-
-    LoopingCall --tick--> a report, in turns of TURN seconds with pauses in between --chunks--> the delivery
+"""Reporter: the crank, from its start to its stop.
 
 A report that spans several turns of the reactor still carries one timestamp, the tick's, aligned to the interval, so
 that each report falls into a slot of its own in the backend. The last report, on stop, is taken early and carries the
@@ -11,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from itertools import chain
 from math import floor, inf, isfinite
 from typing import Any, NamedTuple
@@ -25,16 +22,14 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from txmetrics import names
-from txmetrics.interfaces import Chunk, IDelivery, IEncoder, IWire, Ledger
+from txmetrics.interfaces import IDelivery, IWire, Ledger
 from txmetrics.registry import MetricsRegistry
-from txmetrics.snapshot import CounterReading, GaugeReading, Reading, Unreadable
+from txmetrics.reporter._report import Report
+from txmetrics.snapshot import CounterReading, GaugeReading, Reading
 from txmetrics.stamps import Stamps, first_boundary
 from txmetrics.steady import steady
 
-__all__ = ["Backend", "Reporter", "check_interval"]
-
-TURN = 0.0001
-"""Seconds for which a report may hold the reactor at a time; a single metric may overrun it, by 0.3 ms or so."""
+__all__ = ["PAUSE", "STOP", "Backend", "Reporter", "check_interval"]
 
 PAUSE = 0.001
 """Seconds from one turn of a report to the next. Without, a request that comes meanwhile would wait for two of them:
@@ -99,7 +94,7 @@ class Reporter(Service):
         self._failing: frozenset[str] = frozenset()
         self._seconds = self.longest_turn = self._started = 0.0
         self._turns = 1
-        self._report: _Report | None = None
+        self._report: Report | None = None
         self._done: Deferred[None] = succeed(None)
         self._stamps = Stamps()
         self._reader = registry.reader()
@@ -216,9 +211,7 @@ class Reporter(Service):
     def _run(self, stamp: int) -> Deferred[None]:
         """Report everything, in as many turns as it takes; the Deferred fires after the last and never fails."""
         clock = self._registry.clock.tick
-        report = self._report = _Report(
-            lambda: self._wire.encoder(stamp), self._readings, self._delivery.deliver, clock
-        )
+        report = self._report = Report(lambda: self._wire.encoder(stamp), self._readings, self._delivery.deliver, clock)
         done: Deferred[None] = Deferred()
         turns = max(self._turns, len(self._registry) / A_TURN)
         pause = min(PAUSE, SHARE * self._interval / turns)
@@ -244,7 +237,7 @@ class Reporter(Service):
         turn()
         return done
 
-    def _finish(self, report: _Report) -> None:
+    def _finish(self, report: Report) -> None:
         self._report = None
         self._reports += 1
         self._refused.update(report.refused)
@@ -293,68 +286,3 @@ def check_interval(seconds: float) -> float:
     if not (isfinite(seconds) and seconds >= 1):
         raise ValueError(f"an interval of {seconds} seconds is too short: Graphite keeps whole seconds, give 1 or more")
     return float(seconds)
-
-
-class _Report:
-    """One pass over all readings, in turns."""
-
-    def __init__(
-        self,
-        make_encoder: Callable[[], IEncoder],
-        readings: Callable[[], Iterator[Reading]],
-        deliver: Callable[[Chunk], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._make_encoder = make_encoder
-        self._encoder: IEncoder | None = None
-        self._readings = readings
-        self._left: Iterator[Reading] = iter(())
-        self._deliver = deliver
-        self._clock = clock
-        self.unreadable: dict[str, Exception] = {}
-        self.refused: Mapping[str, int] = {}
-        self.seconds = self.longest_turn = 0.0
-        self.turns = 0
-
-    def turn(self) -> bool:
-        """Go on for TURN seconds; whether that was the last turn."""
-        clock = self._clock
-        start = clock()
-        try:
-            finished = self._go_on(start + TURN)
-        finally:
-            took = clock() - start
-            self.turns += 1
-            self.seconds += took
-            self.longest_turn = max(self.longest_turn, took)
-        return finished
-
-    def break_off(self) -> None:
-        """Deliver what was written down; the rest of the readings is lost to this report."""
-        encoder, self._encoder = self._encoder, None
-        if encoder is not None:
-            with suppress(BaseException):  # it is perhaps the encoder that does not work
-                self._hand_over(encoder.finish())
-
-    def _go_on(self, until: float) -> bool:
-        encoder = self._encoder
-        if encoder is None:
-            encoder = self._encoder = self._make_encoder()
-            self.refused = encoder.refused
-            self._left = self._readings()
-        add, clock = encoder.add, self._clock
-        for reading in self._left:
-            if isinstance(reading, Unreadable):
-                self.unreadable[reading.name] = reading.error
-            else:
-                chunk = add(reading)
-                if chunk is not None:
-                    self._deliver(chunk)
-            if clock() >= until:
-                return False
-        self._hand_over(encoder.finish())
-        return True
-
-    def _hand_over(self, chunk: Chunk | None) -> None:
-        if chunk is not None:
-            self._deliver(chunk)
