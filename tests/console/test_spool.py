@@ -272,11 +272,12 @@ def test_which_of_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert f"give one of them: {tmp_path}/pickle_a or {tmp_path}/plaintext_b\n" in sentence
 
 
-def test_bodies_of_remote_write_are_not_sent_as_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", ["remote_write", "otlp"])
+def test_requests_are_not_sent_as_lines(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They would be nonsense to a Graphite, and stay where they are."""
-    folder = spool_of(tmp_path / "remote_write_http", 2)
+    folder = spool_of(tmp_path / f"{kind}_http", 2)
     with pytest.raises(SystemExit) as ended:
         main(["spool", "replay", str(tmp_path), f"--graphite=tcp:{HOST}:{unused_port()}"])
     assert ended.value.code == 1
-    assert "holds no lines, but bodies of remote write" in capsys.readouterr().err
+    assert "holds no lines, but requests to be posted" in capsys.readouterr().err
     assert survey(folder).points == 10

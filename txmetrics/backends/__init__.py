@@ -5,6 +5,7 @@ from txmetrics.backends._endpoints import check_endpoint, way_to
 from txmetrics.backends._graphite import check_window, graphite
 from txmetrics.backends._hosted_graphite import HOSTED_GRAPHITE, hosted_graphite
 from txmetrics.backends._log import log
+from txmetrics.backends._otlp import otlp
 from txmetrics.backends._prefix import check_prefix
 from txmetrics.backends._remote_write import remote_write
 
@@ -13,6 +14,7 @@ __all__ = [
     "graphite",
     "hosted_graphite",
     "log",
+    "otlp",
     "remote_write",
     # what their arguments may be
     "HOSTED_GRAPHITE",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from txmetrics.backends._prefix import PLACES, example_of, fillings_of
 from txmetrics.identity import Identity
 
-__all__ = ["check_labels", "filled_labels"]
+__all__ = ["check_labels", "check_text", "filled_labels"]
 
 _RESERVED = ("le", "vmrange")
 """What histograms' series have."""
@@ -23,22 +23,27 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
                 f"label {name!r} cannot be on every series; use letters, digits and _, neither two _ nor a digit first "
                 f"(and not {' or '.join(_RESERVED)})"
             )
-        if not isinstance(text, str) or not text or not text.isprintable():
-            raise ValueError(f"label {name}={text!r} has no value; give it some text on one line, or leave it out")
-        fillings = fillings_of(example_of(text))
-        unknown = set(PLACES.findall(text)) - fillings.keys()
-        if unknown:
-            *others, last = fillings
-            raise ValueError(
-                f"label {name}={text!r} has {min(unknown)}; only {', '.join(others)} and {last} are filled in"
-            )
+        check_text(f"label {name}", text)
     return dict(labels)
 
 
-def filled_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """``labels`` as they are of this process, now. The host has the name it calls itself, dots and all."""
-    # The job is what workers have in common; no slot is taken that nobody would see.
-    wants_slot = any("{worker}" in text for text in labels.values())
-    identity = Identity.resolve(labels.get("job", "")) if wants_slot else Identity.resolve(worker="-")
+def check_text(what: str, text: object) -> None:
+    """Raise ValueError if ``text`` cannot be the value of ``what``."""
+    if not isinstance(text, str) or not text or not text.isprintable():
+        raise ValueError(f"{what}={text!r} has no value; give it some text on one line, or leave it out")
+    fillings = fillings_of(example_of(text))
+    unknown = set(PLACES.findall(text)) - fillings.keys()
+    if unknown:
+        *others, last = fillings
+        raise ValueError(f"{what}={text!r} has {min(unknown)}; only {', '.join(others)} and {last} are filled in")
+
+
+def filled_labels(labels: Mapping[str, str], service: str = "job") -> dict[str, str]:
+    """``labels`` as they are of this process, now. The host has the name it calls itself, dots and all.
+
+    ``service`` is the label that workers have in common.
+    """
+    wants_slot = any("{worker}" in text for text in labels.values())  # or one were taken that nobody would see
+    identity = Identity.resolve(labels.get(service, "")) if wants_slot else Identity.resolve(worker="-")
     fillings = {**fillings_of(identity), "{host}": socket.gethostname() or identity.host}
     return {name: PLACES.sub(lambda place: fillings[place[0]], text) for name, text in labels.items()}

@@ -63,8 +63,8 @@ def _replay(arguments: Namespace) -> None:
     if folder is None:
         print(f"nothing waits in {plain(arguments.directory)}")
         return
-    if folder.absolute().name.startswith("remote_write_"):
-        raise Trouble(f"{folder} holds no lines, but bodies of remote write; the next start of its service posts them")
+    if folder.absolute().name.startswith(("remote_write_", "otlp_")):
+        raise Trouble(f"{folder} holds no lines, but requests to be posted; the next start of its service posts them")
     # HostedGraphite adds a second value to the first: what a lost connection cut off is not sent again.
     frame, window = (bytes, REPLAY_WINDOW) if key is None else (key.before_each_line, 0.0)
     work = partial(replay, folder=folder, where=where, frame=frame, window=window, progress=Progress(sys.stderr))

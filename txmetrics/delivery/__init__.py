@@ -5,6 +5,7 @@ from txmetrics.delivery._failover import Failover
 from txmetrics.delivery._log import Log
 from txmetrics.delivery._log_targets import log_target
 from txmetrics.delivery._lookups import with_own_lookups
+from txmetrics.delivery._otlp import OTLP, check_otlp_url
 from txmetrics.delivery._peers import HOSTED_GRAPHITE_SINK, REMOTE_WRITE, check_remote_write_url, check_url
 from txmetrics.delivery._post import Post
 from txmetrics.delivery._route import check_host
@@ -15,6 +16,7 @@ from txmetrics.delivery._survey import Survey, find_spools, survey
 
 __all__ = [
     "HOSTED_GRAPHITE_SINK",
+    "OTLP",
     "REMOTE_WRITE",
     "REPLAY_WINDOW",
     "Authorization",
@@ -27,6 +29,7 @@ __all__ = [
     "Stream",
     "Survey",
     "check_host",
+    "check_otlp_url",
     "check_remote_write_url",
     "check_url",
     "find_spools",

@@ -18,8 +18,10 @@ __all__ = [
     "REMOTE_WRITE",
     "Peer",
     "Verdict",
+    "check_receiver",
     "check_remote_write_url",
     "check_url",
+    "one_line",
 ]
 
 HOSTED_GRAPHITE_SINK = "https://www.hostedgraphite.com/api/v1/sink"
@@ -54,6 +56,8 @@ class Peer(NamedTuple):
     """What the log may say of the body of an answer that refuses, in one line; the other is the key, or None."""
     in_order: bool
     """Whether no chunk may come after a younger one."""
+    rejected: Callable[[bytes, Any], tuple[int, str]] = lambda text, key: (0, "")
+    """How many points of a chunk were not taken though it was accepted, and why, as ``reason`` says it."""
 
 
 # HostedGraphite
@@ -94,12 +98,7 @@ def check_remote_write_url(url: str, *, authorized: bool = False) -> str:
     With ``authorized`` it has to be one that a secret may be sent to: of https:, or of this machine. The text never
     quotes it.
     """
-    parts = _parts(url, ("http", "https"), A_RECEIVER)
-    if not parts.path.strip("/"):
-        raise ValueError(f"the URL has no path; give all of it, such as {A_RECEIVER}")
-    if authorized and parts.scheme == "http" and not _is_here(str(parts.hostname)):
-        raise ValueError("over http: everybody on the way could read the authorization; give a URL of https://")
-    return url
+    return check_receiver(url, A_RECEIVER, authorized)
 
 
 def _accepted_by_remote_write(status: int) -> Verdict:
@@ -109,7 +108,7 @@ def _accepted_by_remote_write(status: int) -> Verdict:
     return Verdict.REFUSED if 400 <= status < 500 and status not in (408, 429) else Verdict.LATER
 
 
-def _one_line(text: bytes, key: Authorization | None) -> str:
+def one_line(text: bytes, key: Authorization | None) -> str:
     """What a server says, in printable characters; nothing if the key is in it."""
     if key is not None and key.is_in(text):
         return ""
@@ -127,13 +126,23 @@ REMOTE_WRITE = Peer(
     check_url=check_remote_write_url,
     authorize=Authorization.as_header,
     verdict=_accepted_by_remote_write,
-    reason=_one_line,
+    reason=one_line,
     in_order=True,
 )
 """Bodies as ``wire.RemoteWrite`` writes them, version 1.0 of the protocol."""
 
 
 # URLs
+
+
+def check_receiver(url: str, example: str, authorized: bool) -> str:
+    """Return ``url`` if it is all of one of http: or https:, and a secret may be sent to it if ``authorized``."""
+    parts = _parts(url, ("http", "https"), example)
+    if not parts.path.strip("/"):
+        raise ValueError(f"the URL has no path; give all of it, such as {example}")
+    if authorized and parts.scheme == "http" and not _is_here(str(parts.hostname)):
+        raise ValueError("over http: everybody on the way could read the authorization; give a URL of https://")
+    return url
 
 
 def _parts(url: object, schemes: tuple[str, ...], example: str) -> SplitResult:

@@ -41,9 +41,10 @@ class Post:
 
     A chunk is delivered once the server has accepted it (2xx), and dropped and counted if the server refuses it. It is
     posted again later, with back-off and not before the server wants it, after everything else. HostedGraphite refuses
-    by 400, and after 413 it gets lines by halves; remote write refuses by 4xx but for 408 and 429. When the answer is
-    lost on its way, a chunk that was accepted is posted again. The next chunk is posted when one is done with, so that
-    they arrive in their order; where the peer insists on that, they are not even spooled out of order.
+    by 400, and after 413 it gets lines by halves; remote write refuses by 4xx but for 408 and 429, OTLP by 4xx and 5xx
+    but for 429, 502, 503 and 504. When the answer is lost on its way, a chunk that was accepted is posted again. The
+    next chunk is posted when one is done with, so that they arrive in their order; where the peer insists on that, they
+    are not even spooled out of order.
 
     ``where`` names the server in the log: one line when trouble begins, one when it is over, and one for the first
     refusal. Of chunks that wait, the oldest are dropped and counted beyond ``max_bytes``, unless there is a ``spool``.
@@ -84,6 +85,7 @@ class Post:
         self._asked_at = 0.0  # when the last request began
         self._connected = self._troubled = self._refused = False
         self._refusal: int | None = None  # the status of the last answer, if that was one
+        self._rejected = 0  # points of chunks that were accepted
         self._requests = self._bytes_sent = 0
         self._failures: Tally[str] = Tally()
         self._ending = Ending(self._time, self._end)
@@ -94,6 +96,7 @@ class Post:
             **self._outbox.counts,
             "bytes_sent": self._bytes_sent,
             "requests": self._requests,
+            **({"points_rejected": self._rejected} if self._rejected else {}),
             **{f"requests_failed.{reason}": count for reason, count in self._failures.items()},
         }
 
@@ -186,6 +189,7 @@ class Post:
     def _finished(self) -> None:
         """There is nothing more to come of the request."""
         self._tell_refused()
+        self._tell_rejected()
         self._request = None
         # In a later turn: an agent that answers at once must not lead to a call in a call in a call.
         self._timer = self._time.callLater(self._pause, self._waited)
@@ -208,6 +212,16 @@ class Post:
         text = "{where} refuses points ({why}); they are dropped, and further ones only counted"
         why = f"{self._refusal}: {reason}" if reason else str(self._refusal)
         self.log.warn(text, where=self._where, why=why)
+
+    def _tell_rejected(self) -> None:
+        """Once, and count them; to the ledger they are delivered, as the rest of their chunk is."""
+        if not self._connected or self._request is None:
+            return
+        points, reason = self._peer.rejected(self._request.text, self._key)
+        if points and not self._rejected:
+            text = "{where} does not take {points} points of a request ({why}); further ones are only counted"
+            self.log.warn(text, where=self._where, points=points, why=reason or "no reason given")
+        self._rejected += points
 
     def _stuck(self) -> bool:
         """Whether the last request is not done with after PATIENCE seconds, or the next one is to wait longer."""

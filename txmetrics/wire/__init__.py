@@ -2,6 +2,7 @@
 
 from txmetrics.wire._graphite import Graphite
 from txmetrics.wire._log_lines import LogLines
+from txmetrics.wire._otlp import OTLP
 from txmetrics.wire._pickle import Pickle
 from txmetrics.wire._prometheus_names import labels_of
 from txmetrics.wire._prometheus_plan import SECONDS, Family, PrometheusPlan
@@ -23,4 +24,5 @@ __all__ = [
     "OpenMetrics",
     "PrometheusProtobuf",
     "RemoteWrite",
+    "OTLP",
 ]
