@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -65,10 +66,12 @@ class Plan(NamedTuple):
     seconds: float
     settle: float
     rounds: int
+    at_once: int
+    """So many servers; more than one only to see whether it runs."""
 
 
-THOROUGH = Plan(5_000, 50_000, 12, 2, 3)
-QUICK = Plan(100, 1_000, 1.2, 0.2, 1)
+THOROUGH = Plan(5_000, 50_000, 12, 2, 3, 1)
+QUICK = Plan(100, 1_000, 1.2, 0.2, 1, 12)
 
 
 def look(mode: str, series: int, plan: Plan, gzip: bool | None = None) -> Look:
@@ -158,15 +161,18 @@ def main() -> None:
     given = parser.parse_args()
     plan = QUICK if given.quick else THOROUGH
     results = Results("looks")
-    bare, shown = [], []
-    for _ in range(plan.rounds):
-        bare.append(look("nothing", plan.kept, plan))
-        shown.append(look("dashboard", plan.kept, plan))
-    results.add(*tell_page(bare, shown, plan.seconds, memory(plan.kept)))
-    taken = {}
-    for name, mode in SCRAPES.items():
-        if mode != "prometheus_client" or find_spec(mode):
-            taken[name] = tuple(look(mode, plan.scraped, plan, gzip) for gzip in (None, False, True))
+    modes = {name: mode for name, mode in SCRAPES.items() if mode != "prometheus_client" or find_spec(mode)}
+    with ThreadPoolExecutor(plan.at_once) as pool:
+        pages = [
+            pool.submit(look, mode, plan.kept, plan) for _ in range(plan.rounds) for mode in ("nothing", "dashboard")
+        ]
+        scrapes = {
+            name: [pool.submit(look, mode, plan.scraped, plan, gzip) for gzip in (None, False, True)]
+            for name, mode in modes.items()
+        }
+        looks = [each.result() for each in pages]
+        taken = {name: tuple(each.result() for each in its) for name, its in scrapes.items()}
+    results.add(*tell_page(looks[::2], looks[1::2], plan.seconds, memory(plan.kept)))
     results.add(*tell_scrapes(taken))
     results.show()
     if given.json is not None:

@@ -62,8 +62,12 @@ def test_each_target_returns_data_from_graphite_web(service: Service) -> None:
     """With the hosts, processes and routes filled in that its own variables find; each line has a name of its own."""
     dashboard = service.write("--prefix", PREFIX)
     with GraphiteWeb(service.carbon) as web:
-        chosen = wait_until(lambda: _choices(web, dashboard), web.log)
-        assert {"GET-ok", "POST-ok", "_404"} <= set(chosen["route"])
+
+        def all_there() -> dict[str, list[str]]:
+            chosen = _choices(web, dashboard)
+            return chosen if {"GET-ok", "POST-ok", "_404"} <= set(chosen.get("route", [])) else {}
+
+        chosen = wait_until(all_there, web.log)
         every = {name: f"{{{','.join(options)}}}" for name, options in chosen.items()}
         shown = _all_shown(web, dashboard, every)
         check_numbers(web, dashboard, every)
