@@ -133,8 +133,8 @@ OF_CHEAPER = "It is least where pyformance itself takes not much more than three
 
 REMARKS = {
     "counter by name, txmetrics": (
-        "It was 1.98 before metrics had tags. These are keywords, for which Python makes a dict at each call, and calls "
-        "a function in a slower way; who counts often keeps the counter."
+        "It was 1.98 before metrics had tags. These are keywords, for which Python makes a dict at each call, and "
+        "calls a function in a slower way; who counts often keeps the counter."
     ),
     "with timer, txmetrics": (
         "A block that does nothing but look at the clock twice is the floor in the table. The rest is that blocks may "
