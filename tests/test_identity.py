@@ -43,7 +43,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 def worker(**how: object) -> str:
-    return Identity.resolve(**{"service": "web", **how}).worker  # type: ignore[arg-type]
+    return Identity.resolve(**{"service": "web", **how}).worker
 
 
 # Names
@@ -174,7 +174,7 @@ def _foreign(place: Path) -> None:
 def test_a_place_that_others_may_have_prepared_is_not_used(tmp_path: Path, make: object) -> None:
     """One that is not this user's alone, a symbolic link, a file: nothing is made in it, and the pid has to do."""
     place = tmp_path / "place"
-    make(place)  # type: ignore[operator]
+    make(place)
     assert worker(directory=place) == PID
     assert place.is_file() or list(place.iterdir()) == []
 
@@ -272,7 +272,7 @@ def test_no_two_that_live_share_a_slot_and_the_lowest_is_next(
     for step in steps:
         if step in ("end", "kill"):
             if workers.live:
-                pid = chance.choice(sorted(workers.live))  # type: ignore[attr-defined]
+                pid = chance.choice(sorted(workers.live))
                 workers.end(pid, str(step))
             continue
         service, number = ("web", step) if isinstance(step, int) else (str(step), 1)

@@ -47,7 +47,7 @@ def said(registry: MetricsRegistry, prefix: str) -> dict[str, float]:
     for reading in registry.snapshot():
         path, semicolon, tags = reading.name.partition(";")
         for field, value in reading.fields().items():
-            told = float(f"{value:.{DIGITS}g}") if field in STATISTICS["dropwizard"] else float(value)  # type: ignore[arg-type]
+            told = float(f"{value:.{DIGITS}g}") if field in STATISTICS["dropwizard"] else float(value)
             series[f"{prefix}.{path}.{field}".removesuffix(".value") + semicolon + tags] = told
     assert len(series) == 3 + 1 + 5 + 12 + 16 + len(hostile.ALPHABET)
     return series

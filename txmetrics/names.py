@@ -17,7 +17,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-__all__ = ["MAX_PART", "MAX_PATH", "OVERFLOW", "OWN", "Tag", "check", "clean", "full", "overflow", "spelled", "tags_of"]
+__all__ = [
+    "MAX_PART",
+    "MAX_PATH",
+    "OVERFLOW",
+    "OWN",
+    "Tag",
+    "check",
+    "clean",
+    "full",
+    "is_full",
+    "overflow",
+    "spelled",
+    "tags_of",
+]
 
 Tag: TypeAlias = str | int
 """The value of a tag. An integer is written in digits, a bool as True or False."""
@@ -106,6 +119,17 @@ def full(name: str, tags: Mapping[str, Tag] = NO_TAGS) -> str:
     if right != name:
         raise ValueError(f"metric name {name[:200]!r} is not as it is filed; write {right[:200]!r}, or give its tags")
     return name
+
+
+def is_full(name: object) -> bool:
+    """Whether ``name`` is a full name, and a plain str."""
+    if type(name) is not str:
+        return False
+    try:
+        full(name)
+    except ValueError:
+        return False
+    return True
 
 
 def spelled(name: str, tags: Mapping[str, Tag]) -> str:

@@ -60,7 +60,7 @@ def test_gauges(registry: MetricsRegistry, logged: Logged) -> None:
     registry.gauge("simple", default=7)
     registry.gauge("set").set_value(8)
     with pytest.raises(TypeError, match="the gauge 'wrong' is told its value by a Gauge or a callable, not by 9"):
-        registry.gauge("wrong", 9)  # type: ignore[arg-type]
+        registry.gauge("wrong", 9)
     values = {name: fields["value"] for name, fields in registry.dump_metrics().items()}
     assert values == {"own": 4, "callback": 5, "simple": 7, "set": 8}
     assert SimpleGauge().get_value() != SimpleGauge().get_value()  # a NaN, before it is set

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import whisper
 from carbon import log, state
 from carbon.conf import settings
 
-settings["CONF_DIR"] = ""  # which the loader asks for when it is imported
-
-from carbon import storage  # noqa: E402
+settings["CONF_DIR"] = ""
+storage = import_module("carbon.storage")  # which asks for that when it is imported
 
 
 class Whisper:

@@ -16,8 +16,10 @@ from txmetrics.console._state import read
 from txmetrics.console._table import SORTABLE, Order, table
 from txmetrics.console._text import width
 
+USUAL = Order()
 
-def drawn(state: Any, order: Order = Order(), columns: int = 120, height: int | None = None) -> list[str]:  # noqa: B008
+
+def drawn(state: Any, order: Order = USUAL, columns: int = 120, height: int | None = None) -> list[str]:
     return [rendered(line, columns) for line in table(read(state), order, columns, height)]
 
 

@@ -15,8 +15,8 @@ from txmetrics.metrics import Histogram
 from txmetrics.metrics._accumulator import Accumulator
 from txmetrics.metrics._batch import Batch, buckets, middles
 from txmetrics.snapshot import Distribution
+from txmetrics.wire._native import NOTHING, native_counts
 from txmetrics.wire._prometheus_plan import BYTES, NUMBERS, RATIOS, SECONDS
-from txmetrics.wire._prometheus_protobuf import NOTHING, native_counts
 
 BOUNDS = (-1e300, -100.0, -3.3, -0.001, -5e-324, 0.0, 5e-324, *SECONDS, 100.0, 255.0, 256.0, 257.0, 1e9, 1.797e308)
 

@@ -14,7 +14,7 @@ from tests.wire import hostile
 from txmetrics import MetricsRegistry
 from txmetrics.snapshot import CounterReading, GaugeReading
 from txmetrics.wire import PrometheusPlan, PrometheusProtobuf, PrometheusText
-from txmetrics.wire._prometheus_protobuf import native_counts
+from txmetrics.wire._native import native_counts
 from txmetrics.wire._prometheus_samples import bound_text
 
 

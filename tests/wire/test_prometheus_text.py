@@ -166,7 +166,7 @@ def _is_told(reading: Reading) -> bool:
     if issubclass(type(value), str | bytes | bytearray):
         return False
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except Exception:
         return False
     return KINDS[type(reading)] == "gauge" or number >= 0

@@ -19,7 +19,7 @@ from txmetrics import MetricsRegistry
 from txmetrics.interfaces import IEncoder, IWire
 from txmetrics.snapshot import CounterReading, GaugeReading, HistogramReading, MeterReading, Reading, Unreadable
 from txmetrics.wire import PrometheusText, RemoteWrite
-from txmetrics.wire._prometheus_protobuf import native_counts
+from txmetrics.wire._native import native_counts
 from txmetrics.wire._remote_write import FULL
 from txmetrics.wire._remote_write_bytes import snappy
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 
 from txmetrics import backends
 from txmetrics.delivery import REPLAY_WINDOW, Secret, check_remote_write_url, log_target
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter, check_interval
-from txmetrics.tap._service import DEFAULT, INSTRUMENTS, check_server
+from txmetrics.tap._service import DEFAULT, INSTRUMENTS
 
 __all__ = ["KEY_VARIABLE", "MetricsOptionMixin"]
 
@@ -77,7 +79,7 @@ class MetricsOptionMixin:
 
     def opt_metrics_dashboard(self, endpoint: str) -> None:
         """Show it all on a page at this endpoint, such as tcp:8002; for browsers on this machine only."""
-        self._metrics().dashboard = _usage(check_server, endpoint)
+        self._metrics().dashboard = _usage(_for_this_machine, endpoint)
 
     def opt_metrics_hosted_graphite_key_file(self, path: str) -> None:
         """Report to HostedGraphite with the API key in this file (or in TXMETRICS_HOSTED_GRAPHITE_KEY)."""
@@ -172,6 +174,20 @@ def _seconds(option: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(f"{option} takes a number of seconds, not {text!r}") from None
+
+
+def _for_this_machine(endpoint: str) -> str:
+    """The server endpoint of a page; a port without an interface is loopback's. ValueError for what is none."""
+    if endpoint.isdecimal():
+        endpoint = f"tcp:{endpoint}"
+    if endpoint.startswith("tcp:") and "interface=" not in endpoint:
+        endpoint += ":interface=127.0.0.1"
+    try:
+        serverFromString(MemoryReactorClock(), endpoint)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{endpoint!r} is no endpoint for a dashboard, such as tcp:8002 ({reason})") from None
+    return endpoint
 
 
 def _instruments(text: str) -> list[str]:

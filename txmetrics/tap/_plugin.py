@@ -43,7 +43,7 @@ class Options(UsageOptions, MetricsOptionMixin):
     synopsis = "[metrics options] PLUGIN [the plugin's options]"
     longdesc = (
         "Runs another twistd plugin unmodified, times every request of every web server in it, measures the process, "
-        "and reports to Graphite, HostedGraphite or a log, or shows it on a page."
+        "and reports to Graphite, HostedGraphite, Prometheus or a log, or shows it on a page."
     )
     optParameters: ClassVar = [["python", "y", None, "Run the application in this .tac file instead of a plugin."]]
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 
 from txmetrics.instrument import (
@@ -26,7 +24,7 @@ from txmetrics.instrument import (
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter
 
-__all__ = ["DEFAULT", "INSTRUMENTS", "MeasuredService", "check_server"]
+__all__ = ["DEFAULT", "INSTRUMENTS", "MeasuredService"]
 
 Make = Callable[[MetricsRegistry, Any, Any], Service]
 
@@ -170,20 +168,3 @@ class MeasuredService(MultiService):
     def _stopped(self, each: Any) -> Deferred[None]:
         stopped = maybeDeferred(each.stopService)
         return stopped.addErrback(lambda failure: self.log.failure("{each} cannot be stopped", failure, each=each))
-
-
-def check_server(endpoint: str) -> str:
-    """Return ``endpoint`` for a page that is for this machine only: a port without an interface is loopback's.
-
-    ValueError for what is no server endpoint.
-    """
-    if endpoint.isdecimal():
-        endpoint = f"tcp:{endpoint}"
-    if endpoint.startswith("tcp:") and "interface=" not in endpoint:
-        endpoint += ":interface=127.0.0.1"
-    try:
-        serverFromString(MemoryReactorClock(), endpoint)
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{endpoint!r} is no endpoint for a dashboard, such as tcp:8002 ({reason})") from None
-    return endpoint

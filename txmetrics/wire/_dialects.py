@@ -7,11 +7,13 @@ that a reading does not have at the moment (the percentiles of an idle interval)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from txmetrics.snapshot import FIELDS, CounterReading, GaugeReading, HistogramReading, MeterReading, TimerReading
 
-__all__ = ["DIALECTS", "DIGITS", "STATISTICS", "Dialect"]
+__all__ = ["DIALECTS", "DIGITS", "DURATIONS", "STATISTICS", "UNITS", "Dialect", "one_of"]
+
+T = TypeVar("T")
 
 Dialect: TypeAlias = Mapping[type, Mapping[str, str]]
 """Kind of reading -> field -> the name it is written under; "" is the metric's bare name."""
@@ -60,3 +62,16 @@ STATISTICS: Mapping[str, frozenset[str]] = {
 
 DIGITS = 14
 """The shortest decimal that is exactly a certain double takes twice as long to find."""
+
+UNITS = {"seconds": 1, "milliseconds": 1000}
+
+DURATIONS = frozenset({"sum", "max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999"})
+"""The fields of a timer that have one of these units."""
+
+
+def one_of(word: str, choices: Mapping[str, T], what: str) -> T:
+    """The choice that is called ``word``; ValueError, with ``what`` that is, if none is."""
+    try:
+        return choices[word]
+    except KeyError:
+        raise ValueError(f"{what} {word!r} is unknown; choose one of {', '.join(choices)}") from None

@@ -9,35 +9,25 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Mapping
-from math import isfinite
-from sys import float_info
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from zope.interface import implementer
 
 from txmetrics import names
 from txmetrics.interfaces import Chunk, IEncoder, IWire
 from txmetrics.snapshot import SHAPES, Reading, TimerReading
-from txmetrics.wire._dialects import DIALECTS, DIGITS, STATISTICS, Dialect
+from txmetrics.wire._dialects import DIALECTS, DIGITS, DURATIONS, STATISTICS, UNITS, Dialect, one_of
+from txmetrics.wire._numbers import PLAIN, VERBATIM, decimal, finite
 
 __all__ = ["Graphite"]
 
 FULL = 20_000
 """A chunk of so many bytes is full. The reading that fills it may, with the longest names there are, be 38,000 long."""
 
-UNITS = {"seconds": 1, "milliseconds": 1000}
-
-_LARGEST = float_info.max
 _ORDINARY = 1e300
-_DURATIONS = frozenset({"sum", "max", "mean", "min", "stddev", "p50", "p75", "p95", "p98", "p99", "p999"})
-_PLAIN = frozenset({int, float})
-
-VERBATIM = "%r"
 
 SPARE = 10_000
 """So many names are remembered besides twice those that the last report had."""
-
-T = TypeVar("T")
 
 
 class _Line(NamedTuple):
@@ -90,25 +80,17 @@ class Graphite:
 
     def __init__(self, prefix: str = "", dialect: str = "dropwizard", durations: str = "seconds") -> None:
         self._prefix = f"{names.check(prefix, 'prefix')}." if prefix else ""
-        unit = _one_of(durations, UNITS, "durations")
-        self._shapes = _shapes(_one_of(dialect, DIALECTS, "dialect"), STATISTICS[dialect], unit)
+        unit = one_of(durations, UNITS, "durations")
+        self._shapes = _shapes(one_of(dialect, DIALECTS, "dialect"), STATISTICS[dialect], unit)
         self._known = _Known(set(), set())
         self._latest: _Lines | None = None
 
     def encoder(self, timestamp: int) -> IEncoder:
         if self._latest is not None and sum(map(len, self._known)) > 2 * self._latest.readings + SPARE:
-            self._known = _Known(
-                set(), set()
-            )  # of metrics that come and go, the names of those that are gone are in it
+            # Of metrics that come and go, the names of those that are gone are in it.
+            self._known = _Known(set(), set())
         self._latest = _Lines(self._prefix, self._shapes, self._known, int(timestamp))
         return self._latest
-
-
-def _one_of(word: str, choices: Mapping[str, T], what: str) -> T:
-    try:
-        return choices[word]
-    except KeyError:
-        raise ValueError(f"{what} {word!r} is unknown; choose one of {', '.join(choices)}") from None
 
 
 def _shapes(dialect: Dialect, rounded: frozenset[str], unit: int) -> _Shapes:
@@ -125,7 +107,7 @@ def _shape(
         _Line(
             fields.index(field),
             f".{name}" if name else "",
-            unit if kind is TimerReading and field in _DURATIONS else 1,
+            unit if kind is TimerReading and field in DURATIONS else 1,
             f"%.{DIGITS}g" if field in rounded else VERBATIM,
         )
         for field, name in names_.items()
@@ -167,7 +149,7 @@ class _Lines:
         if only is not None:  # the quickest way, for most are of one number, and most numbers are ordinary ones
             one: Any = reading
             name, number = one
-            if type(number) in _PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str:
+            if type(number) in PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str:
                 if name in self._bare:
                     block = f"{self._prefix}{name}{only[0]}{number!r}{self._end}"
                 elif name in self._tagged:
@@ -205,19 +187,15 @@ class _Lines:
             return ""
         path, semicolon, tags = name.partition(";")
         path, tags = self._prefix + path, semicolon + tags
-        if _finite(numbers) and "%" not in path and "%" not in tags:
+        if finite(numbers) and "%" not in path and "%" not in tags:
             values = numbers if as_read else tuple([numbers[place] * factor for place, _, factor, _ in lines])
-            if as_read or _finite(values):
+            if as_read or finite(values):
                 return (path.join(tagged).replace(";", tags) if tags else path.join(pieces)) % values
         return self._line_by_line(path, tags, numbers, lines)
 
-    def _get_to_know(self, name: object) -> bool:
+    def _get_to_know(self, name: str) -> bool:
         """Whether a line can carry the name, which is remembered then."""
-        if type(name) is not str:
-            return False
-        try:
-            names.full(name)
-        except ValueError:
+        if not names.is_full(name):
             return False
         (self._tagged if ";" in name else self._bare).add(name)
         return True
@@ -225,34 +203,9 @@ class _Lines:
     def _line_by_line(self, path: str, tags: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> str:
         block = ""
         for place, field, factor, form in lines:
-            number = _number(numbers[place], factor, form)
+            number = decimal(numbers[place], factor, form)
             if number is None:
                 self.refused["value"] += 1
             else:
                 block += f"{path}{field}{tags} {number}{self._end}"
         return block
-
-
-def _finite(values: tuple[Any, ...]) -> bool:
-    """Whether all are just floats and integers, as nearly always, and such as a double can hold."""
-    try:
-        return _PLAIN.issuperset(map(type, values)) and isfinite(sum(values))  # which NaN and infinities spoil
-    except OverflowError:  # an integer
-        return False
-
-
-def _number(value: object, factor: int, form: str) -> str | None:
-    """``value`` times ``factor`` in decimal, None unless that is a finite number that a double can hold."""
-    number: Any = value
-    kind = type(value)  # not __class__, about which a mock lies
-    if kind is not float and kind is not int:
-        if issubclass(kind, str | bytes | bytearray):  # float() would read text
-            return None
-        try:
-            number = float(number)  # a bool, a Decimal, a numpy scalar
-        except Exception:  # whatever somebody else's number may raise
-            return None
-    number *= factor
-    if not -_LARGEST <= number <= _LARGEST:
-        return None
-    return repr(number) if form == VERBATIM else form % number

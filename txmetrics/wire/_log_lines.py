@@ -23,8 +23,9 @@ from zope.interface import implementer
 from txmetrics import names
 from txmetrics.interfaces import Chunk, IEncoder, IWire
 from txmetrics.snapshot import SHAPES, Reading, TimerReading
-from txmetrics.wire._dialects import DIALECTS, DIGITS, STATISTICS
-from txmetrics.wire._graphite import _DURATIONS, FULL, UNITS, VERBATIM, _finite, _number, _one_of
+from txmetrics.wire._dialects import DIALECTS, DIGITS, DURATIONS, STATISTICS, UNITS, one_of
+from txmetrics.wire._graphite import FULL
+from txmetrics.wire._numbers import VERBATIM, decimal, finite
 
 __all__ = ["LogLines"]
 
@@ -87,11 +88,11 @@ class LogLines:
         self, prefix: str = "", dialect: str = "dropwizard", durations: str = "seconds", *, form: str = "json"
     ) -> None:
         self._prefix = f"{names.check(prefix, 'prefix')}." if prefix else ""
-        self._form = _one_of(form, FORMS, "form")
-        unit = _one_of(durations, UNITS, "durations")
+        self._form = one_of(form, FORMS, "form")
+        unit = one_of(durations, UNITS, "durations")
         self._shapes = {
             kind: {size: _shape(kind, fields, dialect, unit, self._form.field) for size, fields in SHAPES[kind].items()}
-            for kind in _one_of(dialect, DIALECTS, "dialect")
+            for kind in one_of(dialect, DIALECTS, "dialect")
         }
 
     def encoder(self, timestamp: int) -> IEncoder:
@@ -103,7 +104,7 @@ def _shape(kind: type, fields: tuple[str, ...], dialect: str, unit: int, before:
         _Field(
             fields.index(field),
             before % (name or field),
-            unit if kind is TimerReading and field in _DURATIONS else 1,
+            unit if kind is TimerReading and field in DURATIONS else 1,
             f"%.{DIGITS}g" if field in STATISTICS[dialect] else VERBATIM,
         )
         for field, name in DIALECTS[dialect][kind].items()
@@ -132,7 +133,7 @@ class _Lines:
         name: str = reading[0]
         numbers: tuple[Any, ...] = reading.numbers()
         shape = sizes[len(numbers)]
-        if not _is_full(name):
+        if not names.is_full(name):
             self.refused["name"] += len(shape.fields)
             return None
         text, points = self._written(numbers, shape)
@@ -162,26 +163,15 @@ class _Lines:
 
     def _written(self, numbers: tuple[Any, ...], shape: _Shape) -> tuple[str, int]:
         """The fields of a line, and how many they are."""
-        if _finite(numbers):
+        if finite(numbers):
             values = tuple([numbers[place] * factor for place, _, factor, _ in shape.fields])
-            if _finite(values):
+            if finite(values):
                 return shape.text % values, len(values)
         told = []
         for place, before, factor, form in shape.fields:
-            number = _number(numbers[place], factor, form)
+            number = decimal(numbers[place], factor, form)
             if number is None:
                 self.refused["value"] += 1
             else:
                 told.append(before + number)
         return "".join(told), len(told)
-
-
-def _is_full(name: object) -> bool:
-    """Whether a line can carry the name."""
-    if type(name) is not str:
-        return False
-    try:
-        names.full(name)
-    except ValueError:
-        return False
-    return True

@@ -20,8 +20,8 @@ from txmetrics.interfaces import Chunk, IEncoder, IWire
 from txmetrics.snapshot import CounterReading, GaugeReading, HistogramReading, MeterReading, Reading, TimerReading
 from txmetrics.wire._otlp_points import attributes, fixed, histogram, plain
 from txmetrics.wire._prometheus_names import place, unit_of
-from txmetrics.wire._prometheus_protobuf import _integer, _part, _varint
 from txmetrics.wire._prometheus_samples import value
+from txmetrics.wire._protobuf import integer, part, varint
 
 __all__ = ["OTLP"]
 
@@ -53,10 +53,10 @@ class _Shape:
     """Behind the points: that values are since the start, and that a sum never falls."""
 
 
-_CUMULATIVE = _integer(2, 2)
-_SUM = _Shape(_varint(7 << 3 | 2), 7, _CUMULATIVE + _integer(3, 1))
-_GAUGE = _Shape(_varint(5 << 3 | 2), 7, b"")
-_HISTOGRAM = _Shape(_varint(10 << 3 | 2), 1, _CUMULATIVE)
+_CUMULATIVE = integer(2, 2)
+_SUM = _Shape(varint(7 << 3 | 2), 7, _CUMULATIVE + integer(3, 1))
+_GAUGE = _Shape(varint(5 << 3 | 2), 7, b"")
+_HISTOGRAM = _Shape(varint(10 << 3 | 2), 1, _CUMULATIVE)
 
 _KINDS: Mapping[type, str] = {
     CounterReading: "counter",
@@ -90,9 +90,9 @@ class OTLP:
         version: str = "",
         exists: Callable[[str], bool] = lambda name: True,
     ) -> None:
-        scope = _part(1, b"txmetrics") + (_part(2, version.encode()) if version else b"")
-        self._resource = _part(1, attributes(1, resource.items()))
-        self._scope = _part(1, scope)
+        scope = part(1, b"txmetrics") + (part(2, version.encode()) if version else b"")
+        self._resource = part(1, attributes(1, resource.items()))
+        self._scope = part(1, scope)
         self._since = max(0, int(since * SECOND))
         self._streams = _Streams(exists)
 
@@ -157,7 +157,7 @@ def _stream(name: str, kind: str, more: Iterable[tuple[str, str]] = ()) -> Strea
     stem, labels, pattern = place(name)
     path = ".".join(part for part in pattern.split(".") if part != "*")
     unit = "s" if kind == "timer" else _UNITS.get(unit_of(stem), "")
-    head = _part(1, path.encode()) + (_part(3, unit.encode()) if unit else b"")
+    head = part(1, path.encode()) + (part(3, unit.encode()) if unit else b"")
     return kind, head, attributes(_SHAPES[kind].attributes, [*labels, *more])
 
 
@@ -199,7 +199,7 @@ class _Requests:
         if not self._points:
             return None
         metrics = [_metric(shape, head, points) for (shape, head), points in self._groups.items()]
-        request = _part(1, self._resource + _part(2, self._scope + b"".join(metrics)))
+        request = part(1, self._resource + part(2, self._scope + b"".join(metrics)))
         chunk = Chunk(_gzip(request), self._points, self._timestamp)
         self._clear()
         return chunk
@@ -226,7 +226,7 @@ class _Requests:
         if points is None:
             points = self._groups[shape, head] = []
             self._size += len(head) + 16
-        point = _part(1, about + said)
+        point = part(1, about + said)
         points.append(point)
         self._size += len(point)
         self._points += 1
@@ -244,7 +244,7 @@ def _metric(shape: _Shape, head: bytes, points: list[bytes]) -> bytes:
     return b"\x12" + _length(len(data)) + data
 
 
-_length = lru_cache(maxsize=4096)(_varint)
+_length = lru_cache(maxsize=4096)(varint)
 """Of most it is one of a few."""
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from struct import pack
 
 from txmetrics.snapshot import Distribution, HistogramReading, TimerReading
-from txmetrics.wire._prometheus_protobuf import NOTHING, _double, _part, _signed, _varint, native_counts
-from txmetrics.wire._prometheus_samples import Number, number
+from txmetrics.wire._native import NOTHING, native_counts
+from txmetrics.wire._numbers import Number, number
+from txmetrics.wire._protobuf import double, part, signed, varint
 
 __all__ = ["SCALE", "WIDEST", "attributes", "fixed", "histogram", "plain"]
 
@@ -22,7 +23,7 @@ INTEGERS = range(-(2**63), 2**63)
 
 def attributes(field: int, pairs: Iterable[tuple[str, str]]) -> bytes:
     """Attributes, which in each type are another ``field``."""
-    return b"".join([_part(field, _part(1, name.encode()) + _part(2, _part(1, text.encode()))) for name, text in pairs])
+    return b"".join([part(field, part(1, name.encode()) + part(2, part(1, text.encode()))) for name, text in pairs])
 
 
 def fixed(field: int, value: int) -> bytes:
@@ -34,7 +35,7 @@ def plain(value: Number, *, whole: bool) -> bytes:
     """One number; ``whole`` ones are told as integers where one of 64 bits can be."""
     if whole and type(value) is int and value in INTEGERS:
         return pack("<Bq", 6 << 3 | 1, value)
-    return _double(4, float(value))
+    return double(4, float(value))
 
 
 def histogram(reading: HistogramReading | TimerReading) -> bytes | None:
@@ -45,11 +46,11 @@ def histogram(reading: HistogramReading | TimerReading) -> bytes | None:
     total, spread = number(reading.sum), reading.spread
     if total is None:
         return None
-    head = [_signed(6, SCALE), _double(14, NOTHING)]
+    head = [signed(6, SCALE), double(14, NOTHING)]
     if spread is None:
-        return b"".join([fixed(4, 0), _double(5, total), *head])
-    ends = [_double(12, spread.min), _double(13, spread.max)]
-    sum_ = b"" if spread.min < 0 else _double(5, total)
+        return b"".join([fixed(4, 0), double(5, total), *head])
+    ends = [double(12, spread.min), double(13, spread.max)]
+    sum_ = b"" if spread.min < 0 else double(5, total)
     return b"".join([fixed(4, spread.count), sum_, *ends, *_buckets(spread)])
 
 
@@ -60,7 +61,7 @@ def _buckets(spread: Distribution) -> list[bytes]:
     while max(_width(below), _width(above)) > WIDEST:
         scale -= 1
         below, above = _coarser(below), _coarser(above)
-    told = [_signed(6, scale), _double(14, NOTHING), fixed(7, zero)]
+    told = [signed(6, scale), double(14, NOTHING), fixed(7, zero)]
     return [*told, *_side(8, above), *_side(9, below)]
 
 
@@ -86,5 +87,5 @@ def _side(field: int, counts: Mapping[int, int]) -> list[bytes]:
     if not counts:
         return []
     first = min(counts)
-    dense = [_varint(counts.get(key, 0)) for key in range(first, max(counts) + 1)]
-    return [_part(field, _signed(1, first) + _part(2, b"".join(dense)))]
+    dense = [varint(counts.get(key, 0)) for key in range(first, max(counts) + 1)]
+    return [part(field, signed(1, first) + part(2, b"".join(dense)))]

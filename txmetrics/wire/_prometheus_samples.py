@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import inf
-from sys import float_info
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from txmetrics.snapshot import CounterReading, GaugeReading, HistogramReading, MeterReading, Reading, TimerReading
+from txmetrics.wire._numbers import Number, number
 from txmetrics.wire._prometheus_plan import Family
 
-__all__ = ["Number", "Sample", "bound_text", "counts", "number", "samples", "value"]
-
-Number: TypeAlias = int | float
+__all__ = ["Sample", "bound_text", "counts", "samples", "value"]
 
 
 class Sample(NamedTuple):
@@ -23,19 +21,6 @@ class Sample(NamedTuple):
     le: str | None
     """The label of a bucket."""
     value: Number
-
-
-def number(value: Any) -> Number | None:
-    """``value`` as an int or a float that a double can hold, infinities and NaN included; None if it is neither."""
-    kind = type(value)  # not __class__, about which a mock lies
-    if kind is float:
-        return float(value)
-    if kind is int:
-        return int(value) if -float_info.max <= value <= float_info.max else None
-    try:
-        return None if issubclass(kind, str | bytes | bytearray) else float(value)  # which would read text
-    except Exception:  # whatever somebody else's number may raise
-        return None
 
 
 def value(reading: Reading) -> Number | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import isfinite
 
 from txmetrics.snapshot import Reading
+from txmetrics.wire._numbers import Number
 from txmetrics.wire._prometheus_names import escaped
 from txmetrics.wire._prometheus_plan import Family
-from txmetrics.wire._prometheus_samples import Number, samples, value
+from txmetrics.wire._prometheus_samples import samples, value
 
 __all__ = ["OpenMetrics", "PrometheusText"]
 

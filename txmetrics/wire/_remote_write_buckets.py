@@ -11,8 +11,8 @@ from math import inf
 from typing import Protocol
 
 from txmetrics.snapshot import HistogramReading, TimerReading
+from txmetrics.wire._native import bucket_end, native_counts
 from txmetrics.wire._prometheus_plan import Family
-from txmetrics.wire._prometheus_protobuf import _end, native_counts
 from txmetrics.wire._prometheus_samples import bound_text, counts
 from txmetrics.wire._remote_write_bytes import Around, Moment, histogram, label, series
 
@@ -146,8 +146,8 @@ def _ranges(buckets: tuple[dict[int, int], int, dict[int, int]]) -> dict[str, in
 @lru_cache(maxsize=2048)
 def _range(key: int, negative: bool) -> str:
     """The bucket of that number, or its mirror image below zero. Buckets that touch have the same text there."""
-    low = "0" if key == LOWEST else f"{_end(key - 1):.6g}"
-    high = "Inf" if key > HIGHEST else f"{_end(key):.6g}"
+    low = "0" if key == LOWEST else f"{bucket_end(key - 1):.6g}"
+    high = "Inf" if key > HIGHEST else f"{bucket_end(key):.6g}"
     if negative:
         return f"-{high}...{low if low == '0' else f'-{low}'}"
     return f"{low}...{'+' if high == 'Inf' else ''}{high}"

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import pack
 
-from txmetrics.wire._prometheus_protobuf import NOTHING, SCHEMA, _double, _integer, _native, _part, _signed, _varint
+from txmetrics.wire._native import NOTHING, SCHEMA, native_spans
+from txmetrics.wire._protobuf import double, integer, part, signed, varint
 
 __all__ = ["STALE", "Around", "Moment", "histogram", "label", "series", "snappy"]
 
@@ -31,8 +32,8 @@ class Moment:
     def __init__(self, milliseconds: int) -> None:
         self.milliseconds = milliseconds
         self.seconds = milliseconds // 1000
-        self._end = _integer(2, milliseconds)
-        self._begin = _varint(2 << 3 | 2) + _varint(9 + len(self._end)) + _varint(1 << 3 | 1)
+        self._end = integer(2, milliseconds)
+        self._begin = varint(2 << 3 | 2) + varint(9 + len(self._end)) + varint(1 << 3 | 1)
 
     def sample(self, value: float) -> bytes:
         """A sample as a part of a series. Infinities and NaN are values like others."""
@@ -68,7 +69,7 @@ def _labels(labels: Iterable[tuple[str, str]]) -> bytes:
 
 def label(name: str, value: str) -> bytes:
     """One label, as a part of a series."""
-    return _part(1, _part(1, name.encode()) + _part(2, value.encode()))
+    return part(1, part(1, name.encode()) + part(2, value.encode()))
 
 
 def series(labels: bytes, samples: bytes) -> bytes:
@@ -76,7 +77,7 @@ def series(labels: bytes, samples: bytes) -> bytes:
     return b"\n" + _length(len(labels) + len(samples)) + labels + samples
 
 
-_length = lru_cache(maxsize=4096)(_varint)
+_length = lru_cache(maxsize=4096)(varint)
 """Of most series it is one of a few."""
 
 
@@ -84,21 +85,21 @@ def histogram(count: int, total: float, buckets: tuple[dict[int, int], int, dict
     """A native histogram, as a part of a series; ``buckets`` are as ``native_counts`` tells them."""
     negative, zero, positive = buckets
     parts = [
-        _integer(1, count),
-        _double(3, total),
-        _signed(4, SCHEMA),
-        _double(5, NOTHING),
-        _integer(6, zero),
-        *_native(negative, 8),
-        *_native(positive, 11),
-        _integer(15, moment.milliseconds),
+        integer(1, count),
+        double(3, total),
+        signed(4, SCHEMA),
+        double(5, NOTHING),
+        integer(6, zero),
+        *native_spans(negative, 8),
+        *native_spans(positive, 11),
+        integer(15, moment.milliseconds),
     ]
-    return _part(4, b"".join(parts))
+    return part(4, b"".join(parts))
 
 
 def snappy(data: bytes) -> bytes:
     """``data`` in snappy's block format."""
-    pieces = [_varint(len(data))]
+    pieces = [varint(len(data))]
     for start in range(0, len(data), LITERAL):
         piece = data[start : start + LITERAL]
         pieces += [_literal(len(piece) - 1), piece]

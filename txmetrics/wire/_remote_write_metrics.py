@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from txmetrics import names
 from txmetrics.snapshot import CounterReading, GaugeReading, HistogramReading, MeterReading, Reading, TimerReading
+from txmetrics.wire._numbers import number
 from txmetrics.wire._prometheus_names import Labels
 from txmetrics.wire._prometheus_plan import PrometheusPlan
-from txmetrics.wire._prometheus_samples import number, value
+from txmetrics.wire._prometheus_samples import value
 from txmetrics.wire._remote_write_buckets import STYLES, Spread, Written
 from txmetrics.wire._remote_write_bytes import Around, Moment, series
 

@@ -41,13 +41,13 @@ def test_the_global_registry_is_reported_if_none_is_given() -> None:
         (lambda: ConsoleReporter(None, 0.5), ValueError, "an interval of 0.5 seconds is too short"),
         (lambda: CarbonReporter(server="not a host\0"), ValueError, "is neither a name nor an address of a host"),
         (lambda: CarbonReporter(port=70000), ValueError, "the port 70000 is none; give a number from 1 to 65535"),
-        (lambda: CarbonReporter(port="2003"), ValueError, "the port '2003' is none"),  # type: ignore[arg-type]
+        (lambda: CarbonReporter(port="2003"), ValueError, "the port '2003' is none"),
         (lambda: CarbonReporter(socket_factory=Pipe).start(), ValueError, "socket_factory makes sockets that the re"),
         (lambda: UdpCarbonReporter(pickle_protocol=True), ValueError, "over UDP carbon understands lines only"),
         (lambda: HostedGraphiteReporter("two words"), ValueError, "the API key is empty or no key"),
         (lambda: HostedGraphiteReporter(MetricsRegistry(), 10, ""), ValueError, "the API key is empty or no key"),
         (lambda: HostedGraphiteReporter(KEY, url="http://a"), ValueError, "does not begin with https://"),
-        (lambda: SysLogReporter(address=514), ValueError, "514 is no address; give a path"),  # type: ignore[arg-type]
+        (lambda: SysLogReporter(address=514), ValueError, "514 is no address; give a path"),
         (lambda: SysLogReporter(facility="post"), ValueError, "facility 'post' is unknown; choose one of"),
         (lambda: SysLogReporter(socktype=17), ValueError, "socktype 17 is unknown; choose"),
     ],

@@ -58,7 +58,7 @@ class Kept(Factory):
 
     def buildProtocol(self, addr: object) -> Protocol:
         protocol = Protocol()
-        protocol.dataReceived = self.keep  # type: ignore[method-assign]
+        protocol.dataReceived = self.keep
         return protocol
 
     def keep(self, data: bytes) -> None:

@@ -58,7 +58,7 @@ def test_carbon_gets_every_report_over_one_connection(fake: Fake, kind: type[Car
     assert graphite.values("web.jobs.count") == {BEGIN + 10: 1, BEGIN + 20: 2, BEGIN + 30: 3, BEGIN + 33: 3}
     assert graphite.names() == {"web.jobs.count"}
     assert (graphite.connections, len(fake.tcpClients)) == (1, 1)
-    assert kind is CarbonReporter or reporter.reports == 4  # type: ignore[attr-defined]
+    assert kind is CarbonReporter or reporter.reports == 4
 
 
 def connect(fake: Fake, graphite: GraphiteReceiver) -> None:

@@ -115,7 +115,7 @@ class Stand:
 
 def answer(received: bytes, method: str = "GET") -> Answer:
     """The response in ``received``."""
-    response = HTTPResponse(_Socket(received), method=method)  # type: ignore[arg-type]  # as much of one as it needs
+    response = HTTPResponse(_Socket(received), method=method)  # as much of one as it needs
     response.begin()
     headers = message_from_bytes(received.partition(b"\r\n")[2].partition(b"\r\n\r\n")[0])
     return Answer(response.status, {name.lower(): value for name, value in headers.items()}, response.read())

@@ -41,7 +41,7 @@ class Delivery:
 
 def _reporter(stand: Stand, delivery: Delivery) -> Reporter:
     def backend(reactor: Any) -> Backend:
-        return Backend(Graphite(), delivery)  # type: ignore[arg-type]
+        return Backend(Graphite(), delivery)
 
     return Reporter(stand.registry, backend, 60, where="tcp:graphite:2003", reactor=stand.reactor)
 
