@@ -53,7 +53,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 @pytest_twisted.async_yield_fixture
 async def page(browser: Chromium, server: Server) -> AsyncIterator[Page]:
     """A page that ran no foreign script, broke no rule of its policy, had no error and asked nobody else."""
-    page = await browser.page()
+    # Or a click could go to where something stood before the page had scrolled to what the click before it showed.
+    page = await browser.page(prefers_reduced_motion="reduce")
     yield page
     answers: list[Any] = [await page.ask("violations"), await page.ask("window.pwned ?? null"), page.errors]
     await page.close()
