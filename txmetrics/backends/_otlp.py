@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 
+from txmetrics.backends._cumulative import Lives, authorization_of, exists
 from txmetrics.backends._labels import check_text, filled_labels
-from txmetrics.backends._remote_write import _exists, _key, _Lives
 from txmetrics.backends._spool import spool_opener
 from txmetrics.delivery import OTLP as PEER
 from txmetrics.delivery import Authorization, Post, check_otlp_url, with_own_lookups
@@ -59,7 +59,7 @@ def otlp(
     is wrong.
     """
     try:
-        key = _key(authorization)
+        key = authorization_of(authorization)
     finally:
         del authorization  # a verbose traceback shows the variables of a function
     check_otlp_url(url, authorized=key is not None)
@@ -76,11 +76,11 @@ def otlp(
             filled_labels(resource, "service.name"),
             since=begun[0],
             version=_version(),
-            exists=partial(_exists, registry),
+            exists=partial(exists, registry),
         )
         return Backend(wire, Post(reactor, url, url, key, peer=PEER, time=time, spool=open_spool()))
 
-    whole: Any = _Lives(registry)
+    whole: Any = Lives(registry)
     return Reporter(whole, open_backend, interval, where=url, reactor=reactor)
 
 

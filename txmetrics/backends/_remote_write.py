@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txmetrics import names
+from txmetrics.backends._cumulative import Lives, authorization_of, exists
 from txmetrics.backends._labels import check_labels, filled_labels
 from txmetrics.backends._spool import spool_opener
 from txmetrics.delivery import REMOTE_WRITE, Authorization, Post, check_remote_write_url, with_own_lookups
@@ -69,7 +69,7 @@ def remote_write(
     wrong.
     """
     try:
-        key = _key(authorization)
+        key = authorization_of(authorization)
     finally:
         del authorization  # a verbose traceback shows the variables of a function
     check_remote_write_url(url, authorized=key is not None)
@@ -84,7 +84,7 @@ def remote_write(
             filled_labels(labels),
             histograms,
             buckets,
-            exists=partial(_exists, registry),
+            exists=partial(exists, registry),
             # A predecessor with the same labels may have ended a second from now; of an earlier life of our own the
             # same counts are there.
             since=None if next(lives) else int(registry.clock.wall()) + 1.5,
@@ -93,21 +93,8 @@ def remote_write(
         post = Post(reactor, url, url, key, peer=REMOTE_WRITE, time=time, spool=open_spool())
         return Backend(wire, _Farewell(post, wire, time))
 
-    whole: Any = _Lives(registry)
+    whole: Any = Lives(registry)
     return Reporter(whole, open_backend, interval, where=url, reactor=reactor)
-
-
-def _key(authorization: str | tuple[str, str] | Authorization | None) -> Authorization | None:
-    try:
-        if authorization is None or isinstance(authorization, Authorization):
-            return authorization
-        return Authorization(authorization)
-    finally:
-        del authorization
-
-
-def _exists(registry: MetricsRegistry, name: str) -> bool:
-    return name in registry or name.startswith(f"{names.OWN}.")
 
 
 def _counted(registry: MetricsRegistry) -> Iterator[str]:
@@ -116,20 +103,6 @@ def _counted(registry: MetricsRegistry) -> Iterator[str]:
         metric = registry[name]
         if not isinstance(metric, Gauge) and metric.count:
             yield name
-
-
-class _Lives:
-    """A registry as a reporter wants it, whose readings are about whole lives instead of intervals."""
-
-    def __init__(self, registry: MetricsRegistry) -> None:
-        self._registry = registry
-        self.clock = registry.clock
-
-    def __len__(self) -> int:
-        return len(self._registry)
-
-    def reader(self) -> MetricsRegistry:
-        return self._registry
 
 
 @implementer(IDelivery)
