@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from itertools import pairwise
-from math import floor
+from math import ceil, floor
 
 __all__ = ["Stamps", "first_boundary"]
 
@@ -50,6 +50,13 @@ class Stamps:
         free = self._first_free(stamp)
         self.claim(free)
         return free
+
+    def claim_boundary(self, wall: float, interval: float) -> int:
+        """The first multiple of ``interval`` from ``wall`` on, in whole seconds, that is free; it is given away now."""
+        slot = ceil(wall / interval)
+        while not self.claim(stamp := int(slot * interval)):
+            slot = max(slot + 1, ceil(self._first_free(stamp) / interval))
+        return stamp
 
     def _first_free(self, stamp: int) -> int:
         for first, last in self._ranges:

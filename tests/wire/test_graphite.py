@@ -194,7 +194,7 @@ def test_a_name_may_be_as_long_as_the_door_lets_in(name: str) -> None:
 def test_tags_stand_behind_the_field(reading: Reading, lines: list[str]) -> None:
     """The prefix is before the name alone; in the first report as in the next, when the name is known."""
     for wire in (Graphite(), Graphite("web.host1")):
-        before = "web.host1." if wire._prefix else ""
+        before = wire._names.prefix
         for _ in range(2):
             (chunk,), _ = encode([reading], wire)
             assert chunk.data.decode().splitlines() == [f"{before}{line} {STAMP}" for line in lines]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from time import time as wall_time
+from types import MappingProxyType
 from typing import Any
 
 from txmetrics.backends._destinations import check_destination, failover, shown_destination
 from txmetrics.backends._endpoints import address
-from txmetrics.backends._prefix import check_prefix, wire_maker
+from txmetrics.backends._prefix import check_prefix, check_tags, wire_maker
 from txmetrics.backends._spool import spool_opener
 from txmetrics.delivery import REPLAY_WINDOW, Datagrams, Stream, with_own_lookups
 from txmetrics.registry import MetricsRegistry
@@ -20,6 +22,7 @@ from txmetrics.wire import Graphite, Pickle
 __all__ = ["check_window", "graphite"]
 
 PROTOCOLS = ("plaintext", "pickle", "udp")
+TEMPORALITIES = ("cumulative", "delta")
 
 
 def graphite(
@@ -28,6 +31,10 @@ def graphite(
     interval: float = 10.0,
     prefix: str = "",
     *,
+    tags: Mapping[str, str] = MappingProxyType({}),
+    temporality: str = "cumulative",
+    buckets: Iterable[str] = (),
+    slo: Mapping[str, Sequence[float]] = MappingProxyType({}),
     protocol: str | None = None,
     replay_window: float = REPLAY_WINDOW,
     jitter: float | None = None,
@@ -45,7 +52,19 @@ def graphite(
     ``prefix`` stands before every name. When the service starts ``{host}`` and ``{pid}`` in it are filled in;
     ``{worker}``: w0, w1, ..., another one for each process on this machine that has the same prefix, and again the same
     for the one that takes its place, or what TXMETRICS_WORKER says (see ``txmetrics.identity``); and ``{generation}``,
-    the second of the process's start. ``dialect`` names the fields as "dropwizard" or "pyformance" does, ``durations``
+    the second of the process's start. ``tags`` are on every line instead, or as well, and are filled in likewise:
+    ``{"host": "{host}", "worker": "{worker}"}``. A metric's own tag that is called like one of them becomes
+    ``exported_...``.
+
+    ``temporality`` is "cumulative", or "delta" for many processes whose counts are added up: then there is in the place
+    of ``count`` and ``sum``, which grow, ``delta`` and ``sum_delta``, of the time since the last report. ``interval``
+    must be the step that Graphite stores (``txmetrics graphite-config`` writes the rules), for each report has a step
+    of its own. With it go ``buckets``, the names of timers and histograms (or patterns such as ``http.routes.*``) that
+    are told by buckets, which a fleet's percentiles can be computed from with ``txmetrics.fleet``; and ``slo``, such as
+    ``{"http.requests": [0.1, 0.25, 1]}``, of which it is told how many values are at most so large: seconds, or the
+    unit of the histogram.
+
+    ``dialect`` names the fields as "dropwizard" or "pyformance" does, ``durations``
     is "seconds" or "milliseconds".
 
     ``protocol`` is "plaintext", "pickle" or "udp"; None: as the endpoint says. Over UDP nobody knows what arrives.
@@ -70,7 +89,17 @@ def graphite(
         raise ValueError(
             f"a jitter of {jitter} seconds makes no sense; give 0 to {interval / 2:g}, half of the interval"
         )
-    make_wire = wire_maker(Pickle if protocol == "pickle" else Graphite, check_prefix(prefix), dialect, durations)
+    deltas = _check_temporality(temporality)
+    make_wire = wire_maker(
+        Pickle if protocol == "pickle" else Graphite,
+        check_prefix(prefix),
+        dialect,
+        durations,
+        tags=check_tags(tags),
+        deltas=deltas,
+        buckets=buckets if isinstance(buckets, str) else tuple(buckets),
+        slo=slo,
+    )
     open_spool = spool_opener(spool, f"{protocol}_{endpoint}")
     check_destination(endpoint)
     if protocol == "udp" and spool is not None:
@@ -85,7 +114,8 @@ def graphite(
         stream = Stream(time, way, endpoint, replay_window=replay_window, jitter=wait, spool=open_spool())
         return Backend(make_wire(), stream)
 
-    return Reporter(registry, open_backend, interval, where=shown_destination(endpoint), reactor=reactor)
+    where = shown_destination(endpoint)
+    return Reporter(registry, open_backend, interval, where=where, deltas=deltas, reactor=reactor)
 
 
 def check_window(seconds: float) -> float:
@@ -93,6 +123,13 @@ def check_window(seconds: float) -> float:
     if not 0 <= seconds < inf:
         raise ValueError(f"a replay window of {seconds} seconds makes no sense; give 0 or more")
     return seconds
+
+
+def _check_temporality(temporality: str) -> bool:
+    """Whether counts are to be deltas."""
+    if temporality not in TEMPORALITIES:
+        raise ValueError(f"temporality {temporality!r} is unknown; choose one of {', '.join(TEMPORALITIES)}")
+    return temporality == "delta"
 
 
 def _usual_jitter(interval: float, reactor: Any) -> float:

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Mapping
 
-from txmetrics.backends._prefix import PLACES, example_of, fillings_of
+from txmetrics.backends._prefix import PLACES, check_places, fillings_of
 from txmetrics.identity import Identity
 
 __all__ = ["check_labels", "check_text", "filled_labels"]
@@ -31,11 +31,7 @@ def check_text(what: str, text: object) -> None:
     """Raise ValueError if ``text`` cannot be the value of ``what``."""
     if not isinstance(text, str) or not text or not text.isprintable():
         raise ValueError(f"{what}={text!r} has no value; give it some text on one line, or leave it out")
-    fillings = fillings_of(example_of(text))
-    unknown = set(PLACES.findall(text)) - fillings.keys()
-    if unknown:
-        *others, last = fillings
-        raise ValueError(f"{what}={text!r} has {min(unknown)}; only {', '.join(others)} and {last} are filled in")
+    check_places(f"{what}={text!r}", text)
 
 
 def filled_labels(labels: Mapping[str, str], service: str = "job") -> dict[str, str]:

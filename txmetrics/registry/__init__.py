@@ -5,8 +5,9 @@ Reading resets nothing; whoever wants to know what happened *since* holds a Read
 was.
 """
 
+from txmetrics.registry._deltas import Deltas
 from txmetrics.registry._reader import Reader
 from txmetrics.registry._registry import MetricsRegistry
 from txmetrics.registry._scope import Scope
 
-__all__ = ["MetricsRegistry", "Reader", "Scope"]
+__all__ = ["Deltas", "MetricsRegistry", "Reader", "Scope"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -14,25 +14,18 @@ from txmetrics.clock import SYSTEM, Clock
 from txmetrics.interfaces import ISource
 from txmetrics.metrics import Counter, Gauge, Histogram, Meter, Timer
 from txmetrics.names import Tag
+from txmetrics.registry._deltas import DeltaReader
+from txmetrics.registry._lines import Lines
 from txmetrics.registry._reader import Reader
 from txmetrics.registry._scope import Scope
 from txmetrics.registry._tag_sets import TAG_SETS, Metric, TagSets
-from txmetrics.snapshot import FIELDS, CounterReading, HistogramReading, MeterReading, Reading, TimerReading
+from txmetrics.snapshot import Reading
 
 __all__ = ["MetricsRegistry"]
 
 M = TypeVar("M", Counter, Gauge, Histogram, Meter, Timer)
 
 _log = logging.getLogger("txmetrics")  # not Twisted's: this floor does not know it
-
-_FIELDS: Mapping[type[Metric], frozenset[str]] = {
-    Counter: frozenset(FIELDS[CounterReading]),
-    Gauge: frozenset(),
-    Histogram: frozenset(FIELDS[HistogramReading]),
-    Meter: frozenset(FIELDS[MeterReading]),
-    Timer: frozenset(FIELDS[TimerReading]),
-}
-"""What may stand behind a metric's name in a report. A gauge is written under its bare name."""
 
 
 @implementer(ISource)
@@ -64,6 +57,7 @@ class MetricsRegistry:
         self._timers: dict[str, Timer] = {}
         self._tag_sets = TagSets()
         self._crowded: set[str] = set()  # the names that were told to the log
+        self._lines = Lines(self._kind_of, self._gauges)
         # Names and metrics in their order, once more, because a report that spans many turns of the reactor cannot
         # iterate over a dict that grows meanwhile. None after a removal: rebuilt when next needed.
         self._order: tuple[list[str], list[Metric]] | None = [], []
@@ -146,9 +140,10 @@ class MetricsRegistry:
             if there(name) is metric:
                 yield metric.read(name)
 
-    def reader(self) -> Reader:
-        """A new visitor, whose readings tell what happened since its own last visit."""
-        return Reader(self)
+    def reader(self, *, deltas: bool = False) -> Reader:
+        """A new visitor, whose readings tell what happened since its own last visit; with ``deltas`` also what was
+        counted and added up, where others are told of the metric's whole life."""
+        return DeltaReader(self) if deltas else Reader(self)
 
     def __len__(self) -> int:
         return len(self._metrics)
@@ -185,7 +180,7 @@ class MetricsRegistry:
         path, tagged, _ = full.partition(";")
         there = self._kind_of(path, tagged)
         if there is None:
-            self._check_lines(_not_own(path, "metric name"), tagged, kind)
+            self._lines.check(_not_own(path, "metric name"), tagged, kind)
         elif there is not kind:
             raise ValueError(
                 f"{path!r} is a {there.__name__.lower()} already, "
@@ -231,22 +226,6 @@ class MetricsRegistry:
             return self._tag_sets.kind_of(path)
         return self._metrics[path].__class__ if path in self._metrics else None
 
-    def _check_lines(self, path: str, tagged: str, kind: type[Metric]) -> None:
-        """Raise ValueError if a new metric had a line in common with one that is there.
-
-        Fields have no dots in them, so only the bare name of a gauge can be another metric's name and field. Those with
-        tags are taken together: it does not depend on the values of tags what is refused.
-        """
-        if kind is Gauge:
-            owner, _, field = path.rpartition(".")
-            other = self._kind_of(owner, tagged)
-            if other is not None and field in _FIELDS[other]:
-                raise _shared(path, owner, other)
-        else:
-            for field in _FIELDS[kind]:
-                if self._kind_of(f"{path}.{field}", tagged) is Gauge:
-                    raise _shared(f"{path}.{field}", path, kind)
-
 
 def _not_own(name: str, what: str) -> str:
     """Return ``name`` if it does not belong to the reporter; ValueError otherwise."""
@@ -255,10 +234,3 @@ def _not_own(name: str, what: str) -> str:
             f"{what} {name!r} belongs to the reporter, which reports itself under {names.OWN!r}; choose another name"
         )
     return name
-
-
-def _shared(gauge: str, owner: str, kind: type[Metric]) -> ValueError:
-    return ValueError(
-        f"the gauge {gauge!r} and the {kind.__name__.lower()} {owner!r} would both be written as {gauge!r}; "
-        f"choose another name for one of them"
-    )

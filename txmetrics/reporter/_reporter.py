@@ -1,8 +1,8 @@
 """Reporter: the crank, from its start to its stop.
 
 A report that spans several turns of the reactor still carries one timestamp, the tick's, aligned to the interval, so
-that each report falls into a slot of its own in the backend. The last report, on stop, is taken early and carries the
-second it was taken in, or the next if that one was reported; who starts within a second or two leaves both alone.
+that each report falls into a slot of its own in the backend. Which one the last has, on stop, depends on what it tells;
+see ``_temporality``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
-from itertools import chain
 from math import floor, inf, isfinite
 from typing import Any, NamedTuple
 
@@ -25,8 +24,8 @@ from txmetrics import names
 from txmetrics.interfaces import IDelivery, IWire, Ledger
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter._report import Report
+from txmetrics.reporter._temporality import Cumulative, Delta
 from txmetrics.snapshot import CounterReading, GaugeReading, Reading
-from txmetrics.stamps import Stamps, first_boundary
 from txmetrics.steady import steady
 
 __all__ = ["PAUSE", "STOP", "Backend", "Reporter", "check_interval"]
@@ -61,6 +60,7 @@ class Reporter(Service):
     child it does nothing.
     ``stopService`` returns a Deferred that fires once the last interval was delivered, after STOP seconds at the
     latest.
+    With ``deltas`` it reports what was counted and added up since its last report, instead of in all.
     ``longest_turn`` is for how many seconds the last report held the reactor at most.
 
     Raises ValueError for an interval under one second: Graphite keeps whole seconds.
@@ -75,6 +75,7 @@ class Reporter(Service):
         interval: float = 10.0,
         *,
         where: str = "",
+        deltas: bool = False,
         reactor: Any = None,
     ) -> None:
         """``reactor`` is the running one (IReactorTime and what the endpoint needs); None: the global one.
@@ -96,8 +97,7 @@ class Reporter(Service):
         self._turns = 1
         self._report: Report | None = None
         self._done: Deferred[None] = succeed(None)
-        self._stamps = Stamps()
-        self._reader = registry.reader()
+        self._temporality = (Delta if deltas else Cumulative)(registry, self._interval)
         self._collect_until = inf
         self._stopped: Deferred[None] = succeed(None)
 
@@ -165,7 +165,8 @@ class Reporter(Service):
         self._loop = LoopingCall(self._tick)
         self._loop.clock = self._time
         self._started = self._registry.clock.wall()
-        wait = first_boundary(self._started, self._interval) - self._started
+        own = [f"{names.OWN}.{name}" for name in self._delivery.counts]
+        wait = self._temporality.begin(self._started, own) - self._started
         self._begin: IDelayedCall = self._time.callLater(wait, self._loop.start, self._interval)
 
     async def _close(self) -> None:
@@ -178,7 +179,7 @@ class Reporter(Service):
         self._collect_until = clock.tick() + STOP / 2
         try:
             await self._done
-            await self._run(self._stamps.claim_from(int(clock.wall())))
+            await self._run(self._temporality.last_stamp(clock.wall()))
             await self._delivery.stop(max(0.0, deadline - clock.tick()))
             if self.running:
                 self._open()
@@ -203,7 +204,7 @@ class Reporter(Service):
         # The next tick is due at the next boundary, also after a first one that came late.
         self._loop.starttime = self._time.seconds() - max(0.0, wall - slot * self._interval)
         # A second that was reported already, because the clock was set back, must not get other values now.
-        if self._report is None and self._stamps.claim(stamp):
+        if self._report is None and self._temporality.claim(stamp):
             self._done = self._run(stamp)
         else:
             self._skipped += 1
@@ -253,7 +254,7 @@ class Reporter(Service):
         self._failing = frozenset(report.unreadable)
 
     def _readings(self) -> Iterator[Reading]:
-        return chain(self._own_readings(), self._reader.collect())
+        return self._temporality.readings(self._own_readings())
 
     def _own_readings(self) -> Iterator[Reading]:
         """The reporter's and the delivery's own numbers, until now."""

@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 
 from txmetrics.snapshot import FIELDS, CounterReading, GaugeReading, HistogramReading, MeterReading, TimerReading
 
-__all__ = ["DIALECTS", "DIGITS", "DURATIONS", "STATISTICS", "UNITS", "Dialect", "one_of"]
+__all__ = ["DELTAS", "DIALECTS", "DIGITS", "DURATIONS", "STATISTICS", "UNITS", "Dialect", "one_of"]
 
 T = TypeVar("T")
 
@@ -53,6 +53,9 @@ PYFORMANCE: Dialect = {
 }
 
 DIALECTS: Mapping[str, Dialect] = {"dropwizard": DROPWIZARD, "pyformance": PYFORMANCE}
+
+DELTAS: Mapping[str, str] = {"count": "delta", "sum": "sum_delta", "refused": "refused_delta"}
+"""What the fields are called, in every dialect, that are told of the time since the last report instead of in all."""
 
 STATISTICS: Mapping[str, frozenset[str]] = {
     "dropwizard": frozenset(TimerReading._fields[4:-1]) | frozenset(FIELDS[HistogramReading][2:-1]),

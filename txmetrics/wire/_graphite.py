@@ -8,16 +8,19 @@ behind the field, ``jobs.count;queue=mail``.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from zope.interface import implementer
 
 from txmetrics import names
 from txmetrics.interfaces import Chunk, IEncoder, IWire
-from txmetrics.snapshot import SHAPES, Reading, TimerReading
-from txmetrics.wire._dialects import DIALECTS, DIGITS, DURATIONS, STATISTICS, UNITS, Dialect, one_of
-from txmetrics.wire._numbers import PLAIN, VERBATIM, decimal, finite
+from txmetrics.snapshot import HistogramReading, Reading, TimerReading
+from txmetrics.wire._graphite_buckets import BUCKET_TAG, Buckets
+from txmetrics.wire._graphite_names import Names
+from txmetrics.wire._graphite_shapes import Line, Shapes, shapes_of
+from txmetrics.wire._numbers import PLAIN, decimal, finite
 
 __all__ = ["Graphite"]
 
@@ -30,105 +33,64 @@ SPARE = 10_000
 """So many names are remembered besides twice those that the last report had."""
 
 
-class _Line(NamedTuple):
-    """One line of a reading."""
-
-    place: int
-    """Of the value, among the reading's numbers."""
-    field: str
-    """What stands behind the metric's name."""
-    factor: int
-    form: str
-    """How the value is written, by ``%``."""
-
-
-class _Shape(NamedTuple):
-    """The lines of all readings of one kind that have the same fields."""
-
-    lines: tuple[_Line, ...]
-    pieces: list[str]
-    """What stands around the metric's name: joined by it they are all lines, to be filled with the values by ``%``."""
-    tagged: list[str]
-    """The same for one with tags: these belong in the place of each ``;``."""
-    as_read: bool
-    """Whether the values are just the numbers."""
-
-
-class _Known(NamedTuple):
-    """The names that were let pass before."""
-
-    bare: set[str]
-    """Those without tags."""
-    tagged: set[str]
-
-
-_Shapes: TypeAlias = Mapping[type, Mapping[int, _Shape]]
-"""By the kind of reading, and by how many numbers it has."""
-
-
 @implementer(IWire)
 class Graphite:
     """Graphite's plaintext protocol.
 
     ``prefix`` stands before every name, with a dot between. ``dialect`` is "dropwizard" or "pyformance".
     ``durations`` is "seconds" or "milliseconds": the unit of a timer's fields; its rates are per second always.
+    ``tags`` are on every line. With ``deltas`` the readings' counts and sums are those since the last report, and are
+    called so; then ``buckets`` and ``slo`` say which histograms have buckets, as in ``Buckets``.
     Raises ValueError for an argument that is none of these.
 
     What was counted, set or added up is written with the full precision of a double, and so is all in pyformance's
     dialect; the statistics in Dropwizard's have 14 significant digits.
     """
 
-    def __init__(self, prefix: str = "", dialect: str = "dropwizard", durations: str = "seconds") -> None:
-        self._prefix = f"{names.check(prefix, 'prefix')}." if prefix else ""
-        unit = one_of(durations, UNITS, "durations")
-        self._shapes = _shapes(one_of(dialect, DIALECTS, "dialect"), STATISTICS[dialect], unit)
-        self._known = _Known(set(), set())
+    def __init__(
+        self,
+        prefix: str = "",
+        dialect: str = "dropwizard",
+        durations: str = "seconds",
+        *,
+        tags: Mapping[str, str] = MappingProxyType({}),
+        deltas: bool = False,
+        buckets: Iterable[str] = (),
+        slo: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    ) -> None:
+        self._shapes = shapes_of(dialect, durations, deltas)
+        self._buckets = Buckets(buckets, slo)
+        if self._buckets and not deltas:
+            raise ValueError(
+                "buckets and slo tell what happened since the last report, and so must counts and sums; "
+                "give the temporality 'delta' with them"
+            )
+        if self._buckets and BUCKET_TAG in tags:
+            raise ValueError(f"tag {BUCKET_TAG!r} is that of the buckets; call it otherwise")
+        self._names = Names(
+            f"{names.check(prefix, 'prefix')}." if prefix else "", tags, {BUCKET_TAG} if self._buckets else set()
+        )
         self._latest: _Lines | None = None
 
     def encoder(self, timestamp: int) -> IEncoder:
-        if self._latest is not None and sum(map(len, self._known)) > 2 * self._latest.readings + SPARE:
-            # Of metrics that come and go, the names of those that are gone are in it.
-            self._known = _Known(set(), set())
-        self._latest = _Lines(self._prefix, self._shapes, self._known, int(timestamp))
+        if self._latest is not None and len(self._names) > 2 * self._latest.readings + SPARE:
+            self._names.clear()  # of metrics that come and go, the names of those that are gone are in it
+        self._latest = _Lines(self._names, self._shapes, self._buckets, int(timestamp))
         return self._latest
-
-
-def _shapes(dialect: Dialect, rounded: frozenset[str], unit: int) -> _Shapes:
-    return {
-        kind: {size: _shape(kind, fields, names_, rounded, unit) for size, fields in SHAPES[kind].items()}
-        for kind, names_ in dialect.items()
-    }
-
-
-def _shape(
-    kind: type, fields: tuple[str, ...], names_: Mapping[str, str], rounded: frozenset[str], unit: int
-) -> _Shape:
-    lines = tuple(
-        _Line(
-            fields.index(field),
-            f".{name}" if name else "",
-            unit if kind is TimerReading and field in DURATIONS else 1,
-            f"%.{DIGITS}g" if field in rounded else VERBATIM,
-        )
-        for field, name in names_.items()
-        if field in fields
-    )
-    pieces = ["", *(f"{line.field} {line.form}" for line in lines)]
-    tagged = ["", *(f"{line.field}; {line.form}" for line in lines)]
-    as_read = [(line.place, line.factor) for line in lines] == [(place, 1) for place in range(len(fields))]
-    return _Shape(lines, pieces, tagged, as_read)
 
 
 @implementer(IEncoder)
 class _Lines:
     """One report as lines."""
 
-    def __init__(self, prefix: str, shapes: _Shapes, known: _Known, timestamp: int) -> None:
+    def __init__(self, known: Names, shapes: Shapes, buckets: Buckets, timestamp: int) -> None:
         self.refused: Tally[str] = Tally()
         self.readings = 0
         """How many are in the chunks that are finished."""
-        self._prefix = prefix
-        self._bare, self._tagged = known
+        self._names = known
+        self._prefix = known.prefix
+        self._bare, self._tagged = known.bare, known.tagged
+        self._buckets = buckets
         self._timestamp = timestamp
         self._end = f" {timestamp}\n"
         self._shapes = {
@@ -138,9 +100,12 @@ class _Lines:
             }
             for kind, sizes in shapes.items()
         }
-        only = {kind: sizes[1].lines[0].field for kind, sizes in shapes.items() if len(sizes) == 1 and 1 in sizes}
-        self._only = {kind: (f"{field} ", f"{field};") for kind, field in only.items()}
-        """Of a kind that is one number: what stands behind the name, and what between name and tags."""
+        self._only = {
+            kind: (f"{sizes[1].lines[0].field} ", sizes[1].lines[0].field)
+            for kind, sizes in shapes.items()
+            if len(sizes) == 1 and 1 in sizes
+        }
+        """Of a kind that is one number: what stands between name and number, and what between name and tags."""
         self._clear()
 
     def add(self, reading: Reading) -> Chunk | None:
@@ -153,7 +118,8 @@ class _Lines:
                 if name in self._bare:
                     block = f"{self._prefix}{name}{only[0]}{number!r}{self._end}"
                 elif name in self._tagged:
-                    block = f"{self._prefix}{name.replace(';', only[1], 1)} {number!r}{self._end}"
+                    path, tags = self._tagged[name]
+                    block = f"{path}{only[1]}{tags} {number!r}{self._end}"
         block = block or self._block(reading)
         self._blocks.append(block)
         self._size += len(block)
@@ -182,25 +148,31 @@ class _Lines:
         name: str = reading[0]
         numbers: tuple[Any, ...] = reading.numbers()
         lines, pieces, tagged, as_read = sizes[len(numbers)]
-        if not (type(name) is str and (name in self._bare or name in self._tagged)) and not self._get_to_know(name):
+        known = self._place(name)
+        if known is None:
             self.refused["name"] += len(lines)
             return ""
-        path, semicolon, tags = name.partition(";")
-        path, tags = self._prefix + path, semicolon + tags
+        path, tags = known
+        block = ""
         if finite(numbers) and "%" not in path and "%" not in tags:
             values = numbers if as_read else tuple([numbers[place] * factor for place, _, factor, _ in lines])
             if as_read or finite(values):
-                return (path.join(tagged).replace(";", tags) if tags else path.join(pieces)) % values
-        return self._line_by_line(path, tags, numbers, lines)
+                block = (path.join(tagged).replace(";", tags) if tags else path.join(pieces)) % values
+        block = block or self._line_by_line(path, tags, numbers, lines)
+        if self._buckets and isinstance(reading, HistogramReading | TimerReading):
+            block += self._buckets.lines(name, reading.spread, known, self._end, self.refused)
+        return block
 
-    def _get_to_know(self, name: str) -> bool:
-        """Whether a line can carry the name, which is remembered then."""
-        if not names.is_full(name):
-            return False
-        (self._tagged if ";" in name else self._bare).add(name)
-        return True
+    def _place(self, name: str) -> tuple[str, str] | None:
+        """What stands before the fields of that name, and behind them; None if a line cannot carry it."""
+        if type(name) is str:
+            if name in self._bare:
+                return self._prefix + name, ""
+            if name in self._tagged:
+                return self._tagged[name]
+        return self._names.place(name)
 
-    def _line_by_line(self, path: str, tags: str, numbers: tuple[object, ...], lines: tuple[_Line, ...]) -> str:
+    def _line_by_line(self, path: str, tags: str, numbers: tuple[object, ...], lines: tuple[Line, ...]) -> str:
         block = ""
         for place, field, factor, form in lines:
             number = decimal(numbers[place], factor, form)

@@ -13,7 +13,7 @@ from math import frexp, inf, ldexp
 from txmetrics.snapshot import Distribution
 from txmetrics.wire._protobuf import integer, part, signed, varint, zigzag
 
-__all__ = ["NOTHING", "SCHEMA", "bucket_end", "native_counts", "native_spans"]
+__all__ = ["HIGHEST", "LOWEST", "NOTHING", "SCHEMA", "bucket_end", "native_counts", "native_spans"]
 
 SCHEMA = 3
 WIDTHS = tuple(2 ** (step / 8 - 1) for step in range(8))
@@ -21,6 +21,10 @@ WIDTHS = tuple(2 ** (step / 8 - 1) for step in range(8))
 
 NOTHING = 2.0**-128
 """What is no farther from zero than this is in the zero bucket, as client_golang has it."""
+
+LOWEST, HIGHEST = -240, 480
+"""Of the buckets that are told one by one in text, from a billionth to a quintillion: what is outside is in one more
+bucket on either side, LOWEST and HIGHEST + 1."""
 
 
 def native_counts(spread: Distribution | None) -> tuple[dict[int, int], int, dict[int, int]]:

@@ -12,7 +12,7 @@ from struct import pack
 
 from zope.interface import implementer
 
-from txmetrics.interfaces import Chunk, IEncoder, IWire
+from txmetrics.interfaces import Chunk, IEncoder
 from txmetrics.snapshot import Reading
 from txmetrics.wire._graphite import Graphite
 
@@ -22,15 +22,11 @@ PROTOCOL = 2
 """The one that the receivers' documents name; it holds plain str, int and float without naming any class."""
 
 
-@implementer(IWire)
-class Pickle:
+class Pickle(Graphite):
     """Graphite's pickle protocol, a frame a chunk; arguments and errors as for ``Graphite``."""
 
-    def __init__(self, prefix: str = "", dialect: str = "dropwizard", durations: str = "seconds") -> None:
-        self._lines = Graphite(prefix, dialect, durations)
-
     def encoder(self, timestamp: int) -> IEncoder:
-        return _Frames(self._lines.encoder(timestamp))
+        return _Frames(super().encoder(timestamp))
 
 
 @implementer(IEncoder)

@@ -11,15 +11,12 @@ from math import inf
 from typing import Protocol
 
 from txmetrics.snapshot import HistogramReading, TimerReading
-from txmetrics.wire._native import bucket_end, native_counts
+from txmetrics.wire._native import HIGHEST, LOWEST, bucket_end, native_counts
 from txmetrics.wire._prometheus_plan import Family
 from txmetrics.wire._prometheus_samples import bound_text, counts
 from txmetrics.wire._remote_write_bytes import Around, Moment, histogram, label, series
 
 __all__ = ["STYLES", "Spread", "Written"]
-
-LOWEST, HIGHEST = -240, 480
-"""Of the ranges: from a billionth to a quintillion; what is outside is in one range on either side."""
 
 Written = tuple[bytes, int]
 """Series, and how many samples are in them."""
