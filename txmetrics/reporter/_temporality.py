@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from math import floor
 
 from txmetrics.registry import Deltas, MetricsRegistry
 from txmetrics.snapshot import Reading
@@ -57,7 +58,7 @@ class Delta(Cumulative):
         for name in anew:
             self._own.forget(name)
         # The next boundary may be that of the last report of who was here before.
-        self._first = (wall // self._interval + 2) * self._interval
+        self._first = (floor(wall / self._interval) + 2) * self._interval
         return self._first
 
     def last_stamp(self, wall: float) -> int:
