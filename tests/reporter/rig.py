@@ -19,16 +19,24 @@ BEGIN = 1_000_000_000
 class Rig:
     """A registry, a reporter and a Graphite in virtual time, with a network in memory between them."""
 
-    def __init__(self, interval: float = 10, reactor: FakeReactor | None = None, registry: Any = None) -> None:
+    def __init__(
+        self,
+        interval: float = 10,
+        reactor: FakeReactor | None = None,
+        registry: Any = None,
+        *,
+        deltas: bool = False,
+        graphite: GraphiteReceiver | None = None,
+    ) -> None:
         self.reactor = FakeReactor() if reactor is None else reactor
         self.registry = MetricsRegistry(self.reactor.clock) if registry is None else registry
-        self.wire: Any = Graphite()
+        self.wire: Any = Graphite(deltas=deltas)
         self.between: Callable[[Stream], Any] = lambda stream: stream
         self.endpoint = Endpoint(self.reactor)
-        self.graphite = GraphiteReceiver()
+        self.graphite = GraphiteReceiver() if graphite is None else graphite
         self.streams: list[Stream] = []
         self.pipe: Any = None
-        self.reporter = Reporter(self.registry, self.backend, interval, reactor=self.reactor)
+        self.reporter = Reporter(self.registry, self.backend, interval, deltas=deltas, reactor=self.reactor)
 
     def backend(self, reactor: Any) -> Backend:
         self.streams.append(Stream(reactor, self.endpoint, "tcp:graphite:2003", random=lambda: 0.0))
