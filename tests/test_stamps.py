@@ -93,6 +93,26 @@ def test_a_few_are_remembered_exactly(asked: list[int]) -> None:
         granted.add(stamp)
 
 
+@given(st.lists(st.tuples(seconds, st.sampled_from([1.0, 1.2, 2.5, 10.0, 60.0])), max_size=200))
+def test_a_boundary_is_granted_once(asked: list[tuple[int, float]]) -> None:
+    """The next one of which nothing is taken, not before the time that was asked for, however far the next free is."""
+    stamps, granted = Stamps(), set()
+    for wall, interval in asked:
+        stamp = stamps.claim_boundary(wall, interval)
+        slot = round(stamp / interval)
+        assert stamp in {int(each * interval) for each in (slot - 1, slot, slot + 1)}
+        assert stamp >= int(wall)
+        assert stamp not in granted
+        granted.add(stamp)
+
+
+def test_a_clock_that_was_set_back_for_years_is_no_long_search() -> None:
+    """All those years count as taken, and are jumped over."""
+    stamps = Stamps()
+    stamps._ranges = [(NOW, NOW + 10 * YEAR)]
+    assert stamps.claim_boundary(NOW + 5, 10.0) == NOW + 10 * YEAR + 10
+
+
 # Who comes next
 
 
