@@ -101,11 +101,11 @@ class _Lines:
             for kind, sizes in shapes.items()
         }
         self._only = {
-            kind: (f"{sizes[1].lines[0].field} ", sizes[1].lines[0].field)
+            kind: (sizes[1].lines[0].field, known.heads[kind])
             for kind, sizes in shapes.items()
             if len(sizes) == 1 and 1 in sizes
         }
-        """Of a kind that is one number: what stands between name and number, and what between name and tags."""
+        """Of a kind that is one number: its field, and what stands before the number if there are tags."""
         self._clear()
 
     def add(self, reading: Reading) -> Chunk | None:
@@ -115,11 +115,11 @@ class _Lines:
             one: Any = reading
             name, number = one
             if type(number) in PLAIN and -_ORDINARY < number < _ORDINARY and type(name) is str:
+                field, heads = only
                 if name in self._bare:
-                    block = f"{self._prefix}{name}{only[0]}{number!r}{self._end}"
-                elif name in self._tagged:
-                    path, tags = self._tagged[name]
-                    block = f"{path}{only[1]}{tags} {number!r}{self._end}"
+                    block = f"{self._prefix}{name}{field} {number!r}{self._end}"
+                elif (head := heads.get(name) or self._head(name, field, heads)) is not None:
+                    block = f"{head}{number!r}{self._end}"
         block = block or self._block(reading)
         self._blocks.append(block)
         self._size += len(block)
@@ -163,6 +163,17 @@ class _Lines:
             block += self._buckets.lines(name, reading.spread, known, self._end, self.refused)
         return block
 
+    def _head(self, name: str, field: str, heads: dict[str, str]) -> str | None:
+        """What stands before the number of a name that has only one; None if a line cannot carry it."""
+        place = self._names.place(name)
+        if place is None:
+            return None
+        path, tags = place
+        head = f"{path}{field}{tags} "
+        if tags:
+            heads[name] = head
+        return head
+
     def _place(self, name: str) -> tuple[str, str] | None:
         """What stands before the fields of that name, and behind them; None if a line cannot carry it."""
         if type(name) is str:
@@ -170,7 +181,10 @@ class _Lines:
                 return self._prefix + name, ""
             if name in self._tagged:
                 return self._tagged[name]
-        return self._names.place(name)
+        place = self._names.place(name)
+        if place is not None and place[1]:
+            self._tagged[name] = place
+        return place
 
     def _line_by_line(self, path: str, tags: str, numbers: tuple[object, ...], lines: tuple[Line, ...]) -> str:
         block = ""

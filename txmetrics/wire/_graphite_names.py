@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from txmetrics import names
@@ -20,27 +21,30 @@ class Names:
         self.prefix = prefix
         self._tags = tags
         self._taken = taken
-        self.bare: set[str] = set()
-        """Those that stand behind the prefix as they are."""
-        self.tagged: dict[str, tuple[str, str]] = {}
-        """What stands before the field of all others, and their tags, ``;queue=mail``."""
+        self.clear()
 
     def __len__(self) -> int:
-        return len(self.bare) + len(self.tagged)
+        return len(self.bare) + len(self.tagged) + sum(map(len, self.heads.values()))
 
     def clear(self) -> None:
-        # New ones, for a report under way may still look into these.
-        self.bare, self.tagged = set(), {}
+        """Forget them all; a report under way has those that it began with."""
+        self.bare: set[str] = set()
+        """Those that stand behind the prefix as they are, without tags."""
+        self.tagged: dict[str, tuple[str, str]] = {}
+        """Of others: what stands before a field, and the tags, ``;queue=mail``."""
+        self.heads: dict[type, dict[str, str]] = defaultdict(dict)
+        """Of others that are one number, by their kind: all that stands before it."""
 
     def place(self, name: object) -> tuple[str, str] | None:
-        """What stands before the field and behind it; None for a name that a line cannot carry."""
+        """What stands before the field and behind it; None for a name that a line cannot carry.
+
+        One without tags is remembered; one with tags is the caller's to remember, in the form in which it is needed.
+        """
         if type(name) is not str or not names.is_full(name):
             return None
         path = self.prefix + name.partition(";")[0]
         tags = self._merged(names.tags_of(name))
-        if tags:
-            self.tagged[name] = path, tags
-        else:
+        if not tags:
             self.bare.add(name)
         return path, tags
 
