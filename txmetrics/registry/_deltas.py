@@ -26,10 +26,20 @@ class Deltas:
 
         Everything else is as it was: a gauge, a rate, the spread, which is an interval's already.
         """
+        if type(reading) is CounterReading:  # the quickest way, for most are
+            name, count = reading.name, reading.count
+            before = self._told.get(name, 0)
+            self._told[name] = count
+            delta: Reading = make(CounterReading, (name, count - before))
+            return delta
+        return self._of_other(reading)
+
+    def _of_other(self, reading: Reading) -> Reading:
         delta: Reading = reading
-        if isinstance(reading, CounterReading | MeterReading):
-            name = reading.name
-            delta = make(type(reading), (name, self._since(name, reading.count), *reading[2:]))
+        if isinstance(reading, MeterReading):
+            name, count = reading.name, reading.count
+            delta = make(MeterReading, (name, count - self._told.get(name, 0), *reading[2:]))
+            self._told[name] = count
         elif isinstance(reading, HistogramReading | TimerReading):
             name, spread, refused = reading.name, reading.spread, reading.refused
             happened = (0, 0.0) if spread is None else (spread.count, spread.sum)
@@ -42,11 +52,6 @@ class Deltas:
         """The metric ``name`` is gone, or begins anew."""
         self._told.pop(name, None)
         self._refused.pop(name, None)
-
-    def _since(self, name: str, count: Number) -> Number:
-        before = self._told.get(name, 0)
-        self._told[name] = count
-        return count - before
 
 
 class DeltaReader(Reader):
