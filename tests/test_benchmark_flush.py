@@ -14,7 +14,17 @@ from benchmarks.goals import GOALS
 from benchmarks.reports import cost, turns
 from benchmarks.reports.cost import LARGE, Cost
 from benchmarks.reports.reactor import SHORT, Pair, Passed, Spans, pairs
-from benchmarks.reports.registries import LIBRARIES, OURS, PROMETHEUS, PYFORMANCE, Report, Sizes, told
+from benchmarks.reports.registries import (
+    LIBRARIES,
+    OURS,
+    OURS_DELTAS,
+    OURS_TAGGED,
+    PROMETHEUS,
+    PYFORMANCE,
+    Report,
+    Sizes,
+    told,
+)
 from benchmarks.reports.turns import OURS_LARGE, WAYS, Way, figures, in_a_process, percentile
 from benchmarks.results import Results
 
@@ -93,12 +103,14 @@ def test_the_figures_are_percentiles_of_reports() -> None:
 
 
 def test_a_value_s_cost_is_the_report_s_by_its_values() -> None:
-    """The ratio of two sizes is that of reports of the same round."""
+    """The ratio of two sizes is that of reports of the same round, and so is that of tags to none."""
     ours = [Cost(100, 50), Cost(100, 70), Cost(100, 100)]
     large = [Cost(1000, 600), Cost(1000, 700), Cost(1000, 1100)]
-    found = cost.figures({20: {OURS: ours, LARGE: large}})
+    tagged = [Cost(100, 55), Cost(100, 70), Cost(100, 90)]
+    found = cost.figures({20: {OURS: ours, LARGE: large, OURS_TAGGED: tagged}})
     assert found["us a value"] == found[f"us a value, {OURS}"] == pytest.approx(0.7)
     assert found["500,000 to 50,000"] == pytest.approx(1.1)
+    assert found["tags to none"] == pytest.approx(1.0)
 
 
 def test_memory_is_what_a_report_takes_at_most_and_in_the_end() -> None:
@@ -113,11 +125,12 @@ def test_memory_is_what_a_report_takes_at_most_and_in_the_end() -> None:
     assert 1_000_000 <= kept < 1_010_000
 
 
-def test_the_registries_have_the_values_that_they_should() -> None:
+@pytest.mark.parametrize("library", [OURS, OURS_TAGGED, OURS_DELTAS])
+def test_the_registries_have_the_values_that_they_should(library: str) -> None:
     """50,000 of txmetrics', in every report; a comment is no value."""
     counters, gauges, meters, timers = Sizes.of(50_000)
     assert counters + gauges + 5 * meters + 16 * timers == 50_000
-    report = LIBRARIES[OURS](2_000)
+    report = LIBRARIES[library](2_000)
     values = [cost.one(report, 20).values for _ in range(3)]
     assert values[0] == values[1] == values[2]
     assert 2_000 <= values[0] <= 2_020  # the reporter reports itself, too

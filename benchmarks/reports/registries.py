@@ -26,6 +26,8 @@ __all__ = [
     "LIBRARIES",
     "OURS",
     "OURS_DELIVERED",
+    "OURS_DELTAS",
+    "OURS_TAGGED",
     "PROMETHEUS",
     "PYFORMANCE",
     "Add",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 OURS, OURS_DELIVERED = "txmetrics", "txmetrics, with its delivery"
+OURS_TAGGED, OURS_DELTAS = "txmetrics, with tags", "txmetrics, deltas of a fleet's worker"
 FLOOR = "floor: numbers into lines"
 PYFORMANCE, PROMETHEUS = "pyformance", "prometheus_client"
 
@@ -137,12 +140,40 @@ class Nowhere:
         return succeed(None)
 
 
+def fill_txmetrics_tagged(registry: MetricsRegistry, values: int) -> list[Add]:
+    """The same with a tag each, a thousand under a name."""
+    sizes = Sizes.of(values)
+    for number in range(sizes.counters):
+        registry.counter(f"app.counter{number // 1000}", n=number).inc(number)
+    for number in range(sizes.gauges):
+        registry.gauge(f"app.gauge{number // 1000}", n=number).set(number / 7)
+    for number in range(sizes.meters):
+        registry.meter(f"app.meter{number // 1000}", n=number).mark(number)
+    return [registry.timer(f"app.timer{number // 1000}", n=number).add for number in range(sizes.timers)]
+
+
 def of_txmetrics(values: int) -> Report:
     """A Reporter, with all its turns, in a reactor that does nothing between them; nothing is delivered."""
+    return _undelivered(OURS, values, fill_txmetrics, Graphite())
+
+
+def of_txmetrics_tagged(values: int) -> Report:
+    return _undelivered(OURS_TAGGED, values, fill_txmetrics_tagged, Graphite())
+
+
+def of_txmetrics_deltas(values: int) -> Report:
+    """What makes the values of a fleet addable: who it is as tags on every line, and deltas."""
+    wire = Graphite(tags={"host": "a", "worker": "w1"}, deltas=True)
+    return _undelivered(OURS_DELTAS, values, fill_txmetrics, wire, deltas=True)
+
+
+def _undelivered(
+    library: str, values: int, fill: Callable[..., list[Add]], wire: Graphite, *, deltas: bool = False
+) -> Report:
     nowhere = Nowhere()
     reactor, registry = _by_hand()
-    adds = fill_txmetrics(registry, values)
-    reporter = Reporter(registry, lambda _: Backend(Graphite(), nowhere), 1, reactor=reactor)
+    adds = fill(registry, values)
+    reporter = Reporter(registry, lambda _: Backend(wire, nowhere), 1, deltas=deltas, reactor=reactor)
     _start(reporter, reactor)
 
     def write() -> int:
@@ -150,7 +181,7 @@ def of_txmetrics(values: int) -> Report:
         _report(reporter, reactor)
         return nowhere.points - before
 
-    return Report(OURS, adds, write)
+    return Report(library, adds, write)
 
 
 def of_txmetrics_delivered(values: int) -> Report:
@@ -170,9 +201,11 @@ def of_txmetrics_delivered(values: int) -> Report:
 
 
 def _start(reporter: Reporter, reactor: MemoryReactorClock) -> None:
-    """Let the first second pass, which is left to a predecessor's last report."""
+    """Let the first two seconds pass, which are left to a predecessor's last report."""
     reporter.startService()
-    reactor.advance(1)
+    reactor.advance(2)
+    while reporter._report is not None:
+        reactor.advance(PAUSE)
 
 
 def _report(reporter: Reporter, reactor: MemoryReactorClock) -> None:
@@ -254,6 +287,8 @@ def of_floor(values: int) -> Report:
 
 LIBRARIES: dict[str, Callable[[int], Report]] = {
     OURS: of_txmetrics,
+    OURS_TAGGED: of_txmetrics_tagged,
+    OURS_DELTAS: of_txmetrics_deltas,
     OURS_DELIVERED: of_txmetrics_delivered,
     PYFORMANCE: of_pyformance,
     PROMETHEUS: of_prometheus,
