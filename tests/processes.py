@@ -26,7 +26,7 @@ SECONDS = 20.0
 
 def environment(**variables: str) -> dict[str, str]:
     """The tests' environment without what would change how a child behaves, and with ``variables``."""
-    strange = ("PYTHONPATH", "TXMETRICS_", "COLUMNS")
+    strange = ("PYTHONPATH", "TXMETRICS_", "COLUMNS", "LINES")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     return {**inherited, "PYTHONUNBUFFERED": "1", **variables}
 

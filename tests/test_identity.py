@@ -323,7 +323,7 @@ def test_a_backend_becomes_somebody_when_it_starts_and_not_before(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
     wires = [reporter._make().wire for reporter in made]
     host = identity.names.clean(socket.gethostname())
-    assert [wire._prefix for wire in wires] == [
+    assert [wires[0]._names.prefix, wires[1]._prefix, wires[2]._names.prefix] == [
         f"web.w0.{identity._generation(os.getpid())}.",
         "web.w0.",
         f"web.{host}.",

@@ -219,7 +219,7 @@ class TellsTwice(Sender):
 
     class reporter(Reporter):
         def _tick(self) -> None:
-            self._stamps = Stamps()
+            self._temporality._stamps = Stamps()
             super()._tick()
 
 
