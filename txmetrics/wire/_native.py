@@ -6,7 +6,7 @@ same bounds, so that all of them are told from one count.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import groupby
 from math import frexp, inf, ldexp
 
@@ -45,7 +45,13 @@ def native_counts(spread: Distribution | None) -> tuple[dict[int, int], int, dic
 
 def _one_sided(spread: Distribution) -> dict[int, int]:
     """How many values are in each bucket above NOTHING."""
-    found = {_bucket(value) for value in spread.values if value > NOTHING}
+    found: set[int] = set()
+    values = spread.values
+    at = bisect_right(values, NOTHING)
+    while at < len(values):  # from the first value of a bucket to that of the next
+        key = _bucket(values[at])
+        found.add(key)
+        at = bisect_right(values, bucket_end(key), at + 1)
     # A value that is just above a bound may count as at it, and then is in the bucket before its own.
     keys = sorted(found | {key - 1 for key in found})
     counts = spread.at_most([NOTHING, *map(bucket_end, keys)])
