@@ -70,7 +70,7 @@ def test_the_first_command_runs_the_hello_example_and_the_second_the_tests() -> 
     """The two set-up commands name what exists."""
     assert block("run").strip().endswith("&& .venv/bin/python examples/hello.py")
     assert (ROOT / "examples" / "hello.py").is_file()
-    assert block("test").strip().endswith("&& .venv/bin/pytest -q")
+    assert block("test").strip().endswith("&& .venv/bin/pytest -q -n 3 --dist loadfile")
 
 
 def test_the_table_of_options_is_complete() -> None:

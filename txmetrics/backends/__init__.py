@@ -6,7 +6,7 @@ from txmetrics.backends._graphite import check_window, graphite
 from txmetrics.backends._hosted_graphite import HOSTED_GRAPHITE, hosted_graphite
 from txmetrics.backends._log import log
 from txmetrics.backends._otlp import otlp
-from txmetrics.backends._prefix import check_prefix
+from txmetrics.backends._prefix import check_prefix, check_tags
 from txmetrics.backends._remote_write import remote_write
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "check_destination",
     "check_endpoint",
     "check_prefix",
+    "check_tags",
     "check_window",
     "way_to",
 ]

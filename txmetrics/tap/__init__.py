@@ -4,6 +4,9 @@
 
 Under twistd the options and ``makeService`` run in the parent, before the fork and as root: nothing is opened, no pid
 is taken and no clock is read until the services start.
+
+With ``--workers=4`` that process is a supervisor (``_workers``) of four others, in each of which twistd runs the same
+plugin (``_worker``), with the ports of the application shared (``_shared_ports``).
 """
 
 from txmetrics.tap._options import KEY_VARIABLE, MetricsOptionMixin

@@ -43,6 +43,26 @@ class MetricsOptionMixin:
         """Put this before every name; {host}, {pid}, {worker} and {generation} are filled in at the start."""
         self._metrics().prefix = _usage(backends.check_prefix, prefix)
 
+    def opt_metrics_graphite_tags(self, tags: str) -> None:
+        """Put these tags on every line to Graphite, such as host={host},worker={worker}; filled in as the prefix is."""
+        pairs = [pair.partition("=")[::2] for pair in tags.split(",")]
+        self._metrics().tags = _usage(backends.check_tags, dict(pairs))
+
+    def opt_metrics_temporality(self, temporality: str) -> None:
+        """Tell Graphite counts as cumulative, or as delta, which many processes' can be added up (cumulative)."""
+        self._metrics().temporality = temporality
+
+    def opt_metrics_buckets(self, names: str) -> None:
+        """Tell Graphite the buckets of these timers, such as http.requests,http.routes.*; with delta only."""
+        self._metrics().buckets = names.split(",")
+
+    def opt_metrics_slo(self, slo: str) -> None:
+        """Tell Graphite how many took at most so long: http.requests:0.1,0.25,1; can be repeated; with delta only."""
+        name, _, bounds = slo.rpartition(":")
+        if not name or not bounds:
+            raise UsageError(f"--metrics-slo takes a name and bounds, such as http.requests:0.1,0.25,1, not {slo!r}")
+        self._metrics().slo[name] = [_seconds("--metrics-slo", bound) for bound in bounds.split(",")]
+
     def opt_metrics_interval(self, seconds: str) -> None:
         """Report every so many seconds (10)."""
         self._metrics().interval = _usage(check_interval, _seconds("--metrics-interval", seconds))
@@ -79,7 +99,11 @@ class MetricsOptionMixin:
 
     def opt_metrics_dashboard(self, endpoint: str) -> None:
         """Show it all on a page at this endpoint, such as tcp:8002; for browsers on this machine only."""
-        self._metrics().dashboard = _usage(_for_this_machine, endpoint)
+        self._metrics().dashboard = _usage(_for_this_machine, endpoint, "a dashboard, such as tcp:8002")
+
+    def opt_metrics_prometheus(self, endpoint: str) -> None:
+        """Let Prometheus scrape /metrics at this endpoint, such as tcp:9100; on loopback if it names no interface."""
+        self._metrics().prometheus = _usage(_for_this_machine, endpoint, "Prometheus, such as tcp:9100")
 
     def opt_metrics_hosted_graphite_key_file(self, path: str) -> None:
         """Report to HostedGraphite with the API key in this file (or in TXMETRICS_HOSTED_GRAPHITE_KEY)."""
@@ -110,6 +134,11 @@ class MetricsOptionMixin:
         return self._metrics().dashboard
 
     @property
+    def prometheus(self) -> str | None:
+        """The server endpoint at which Prometheus can scrape, None for none."""
+        return self._metrics().prometheus
+
+    @property
     def instruments(self) -> Sequence[str]:
         """What is to be measured, as MeasuredService knows it."""
         return self._metrics().instruments
@@ -126,6 +155,10 @@ class _MetricsOptions:
     def __init__(self) -> None:
         self.endpoints: list[str] = []
         self.prefix = ""
+        self.tags: dict[str, str] = {}
+        self.temporality = "cumulative"
+        self.buckets: list[str] = []
+        self.slo: dict[str, list[float]] = {}
         self.interval = 10.0
         self.instruments: Sequence[str] = DEFAULT
         self.protocol: str | None = None
@@ -135,13 +168,26 @@ class _MetricsOptions:
         self.histograms = "classic"
         self.log: str | None = None
         self.dashboard: str | None = None
+        self.prometheus: str | None = None
         self.key: Secret | None = None
         self.hosted_endpoint: str | None = None
         self.hosted_transport = "tls"
 
     def reporters(self, registry: MetricsRegistry) -> list[Reporter]:
         common: dict[str, Any] = {"interval": self.interval, "prefix": self.prefix, "spool": self.spool}
-        graphite = {"protocol": self.protocol, "replay_window": self.replay_window, **common}
+        graphite = {
+            **common,
+            "protocol": self.protocol,
+            "replay_window": self.replay_window,
+            "tags": self.tags,
+            "temporality": self.temporality,
+            "buckets": self.buckets,
+            "slo": self.slo,
+        }
+        if not self.endpoints and (self.tags or self.buckets or self.slo or self.temporality != "cumulative"):
+            raise UsageError(
+                "tags on every line, temporality, buckets and slo are told to Graphite only; give --metrics-graphite"
+            )
         reporters = [_usage(backends.graphite, registry, each, **graphite) for each in self.endpoints]
         key = self.key
         if key is None and os.environ.get(KEY_VARIABLE, "").strip():
@@ -160,6 +206,12 @@ class _MetricsOptions:
             reporters.append(_usage(backends.log, registry, self.log, self.interval, self.prefix))
         return reporters
 
+    def identities(self) -> list[str]:
+        """By backend, for those that go by names, what tells this process's from another's before it is filled in."""
+        graphite = [self.prefix + "".join(self.tags.values())] * bool(self.endpoints)
+        by_prefix = (self.key is not None, os.environ.get(KEY_VARIABLE, "").strip(), self.log is not None)
+        return graphite + [self.prefix] * any(by_prefix)
+
 
 def _usage(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Call ``function``; its ValueError is the user's, in one line."""
@@ -176,8 +228,8 @@ def _seconds(option: str, text: str) -> float:
         raise UsageError(f"{option} takes a number of seconds, not {text!r}") from None
 
 
-def _for_this_machine(endpoint: str) -> str:
-    """The server endpoint of a page; a port without an interface is loopback's. ValueError for what is none."""
+def _for_this_machine(endpoint: str, what: str) -> str:
+    """The server endpoint for ``what``; a port without an interface is loopback's. ValueError for what is none."""
     if endpoint.isdecimal():
         endpoint = f"tcp:{endpoint}"
     if endpoint.startswith("tcp:") and "interface=" not in endpoint:
@@ -186,7 +238,7 @@ def _for_this_machine(endpoint: str) -> str:
         serverFromString(MemoryReactorClock(), endpoint)
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{endpoint!r} is no endpoint for a dashboard, such as tcp:8002 ({reason})") from None
+        raise ValueError(f"{endpoint!r} is no endpoint for {what} ({reason})") from None
     return endpoint
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 # Python resolves names with it, and would import it at the first name: after a chroot, or as a user who may not read
 # root's Python, that fails, and Twisted waits for the name for ever.
 import encodings.idna  # noqa: F401
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from twisted.application.service import IProcess, IService, IServiceMaker, loadApplication
@@ -13,16 +15,19 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from txmetrics.identity import WORKER_VARIABLE
 from txmetrics.registry import MetricsRegistry
 from txmetrics.tap._options import MetricsOptionMixin
 from txmetrics.tap._service import MeasuredService
+from txmetrics.tap._worker_options import PYTHONPATH_VARIABLE, check_workers, commands, number_of_workers, take_over
+from txmetrics.tap._workers import Workers
 
 __all__ = ["Options", "makeService", "measured"]
 
 
 def measured(service: Any, options: MetricsOptionMixin, registry: MetricsRegistry | None = None) -> Any:
-    """``service``, measured as ``options`` say: in a MeasuredService, or as it is where they name no backend and
-    no dashboard.
+    """``service``, measured as ``options`` say: in a MeasuredService, or as it is where they name no backend,
+    no dashboard and no port for Prometheus.
 
     ``registry`` is the application's own, whose metrics are reported as well. What is wrong with the options only as a
     whole, or with the environment, ends the program with one line: twistd has done its parsing by now.
@@ -32,9 +37,10 @@ def measured(service: Any, options: MetricsOptionMixin, registry: MetricsRegistr
         reporters = options.reporters(registry)
     except UsageError as error:
         raise SystemExit(str(error)) from None
-    if not reporters and options.dashboard is None:
+    views = {"dashboard": options.dashboard, "prometheus": options.prometheus}
+    if not reporters and not any(views.values()):
         return service
-    return MeasuredService(service, registry, reporters, instruments=options.instruments, dashboard=options.dashboard)
+    return MeasuredService(service, registry, reporters, instruments=options.instruments, **views)
 
 
 class Options(UsageOptions, MetricsOptionMixin):
@@ -46,6 +52,14 @@ class Options(UsageOptions, MetricsOptionMixin):
         "and reports to Graphite, HostedGraphite, Prometheus or a log, or shows it on a page."
     )
     optParameters: ClassVar = [["python", "y", None, "Run the application in this .tac file instead of a plugin."]]
+    workers: int | None = None
+    """So many processes, each of which serves; None: this one."""
+    arguments: Sequence[str] = ()
+    """As they were given."""
+
+    def opt_workers(self, number: str) -> None:
+        """Serve in so many processes that share their ports, and start each again if it ends."""
+        self.workers = number_of_workers(number)
 
     @property
     def subCommands(self) -> Iterator[tuple[str, None, Any, str]]:
@@ -75,26 +89,41 @@ class Options(UsageOptions, MetricsOptionMixin):
         else:
             self.parent[key] = value
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        self.arguments = sys.argv[1:] if options is None else list(options)
+        super().parseOptions(self.arguments)
+
     def postOptions(self) -> None:
         if (self.subCommand is None) == (self["python"] is None):
             raise UsageError("name one plugin to run, such as web, or --python=app.tac (twistd --help lists plugins)")
         if self["python"] is not None:
             _check_readable(self["python"])
-        if not self.reporters(MetricsRegistry()) and self.dashboard is None:
+        if not self.reporters(MetricsRegistry()) and self.dashboard is None and self.prometheus is None:
             raise UsageError(
                 "nowhere to report to: give --metrics-graphite=tcp:HOST:2003, "
                 "--metrics-hosted-graphite-key-file=FILE, --metrics-remote-write=URL, --metrics-log=FILE, "
-                "or --metrics-dashboard=tcp:8002"
+                "--metrics-prometheus=tcp:9100, or --metrics-dashboard=tcp:8002"
             )
+        if self.workers is not None:
+            check_workers(self)
 
 
 def makeService(options: Options) -> Any:
-    """The service of the plugin or .tac file that ``options`` name, measured."""
+    """The service of the plugin or .tac file that ``options`` name, measured; or one that runs workers with it."""
+    if options.workers is not None:
+        return _workers(options)
     if options.subCommand is None:
         service = _service_in(options)
     else:
         service = options.plugins[options.subCommand].makeService(options.subOptions)
     return measured(service, options)
+
+
+def _workers(options: Options) -> Workers:
+    given = commands(options)
+    directory = take_over(options.parent)
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), PYTHONPATH_VARIABLE: os.environ.get("PYTHONPATH", "")}
+    return Workers(given, lambda name: {**os.environ, **paths, WORKER_VARIABLE: name}, directory)
 
 
 def _check_readable(path: str) -> None:

@@ -23,6 +23,7 @@ from txmetrics.instrument import (
 )
 from txmetrics.registry import MetricsRegistry
 from txmetrics.reporter import Reporter
+from txmetrics.tap._shared_ports import unshared
 
 __all__ = ["DEFAULT", "INSTRUMENTS", "MeasuredService"]
 
@@ -44,8 +45,8 @@ _PORTS: Mapping[str, Make] = {
 }
 """What looks for the ports that the service has opened."""
 
-_PAGE = "the dashboard"
-"""It is started last, so that all there is to show is there."""
+_PAGE, _SCRAPES = _VIEWS = ("the dashboard", "the port for Prometheus")
+"""They are started last, so that all there is to show is there."""
 
 INSTRUMENTS = (*_PORTS, *_SURROUNDINGS)
 """All that can be measured of a service."""
@@ -74,9 +75,11 @@ class MeasuredService(MultiService):
         *,
         instruments: Iterable[str] = DEFAULT,
         dashboard: str | None = None,
+        prometheus: str | None = None,
         reactor: Any = None,
     ) -> None:
-        """``dashboard`` is a server endpoint for a Dashboard that shows it all, None for none.
+        """``dashboard`` is a server endpoint for a Dashboard that shows it all, ``prometheus`` one for a ScrapeResource
+        at /metrics; None for none.
 
         ``reactor`` is the one that ``service`` listens with; None: the global one.
         """
@@ -88,6 +91,7 @@ class MeasuredService(MultiService):
         self._instruments: dict[str, Any] = {}
         self._prepared = False
         self._dashboard = dashboard
+        self._prometheus = prometheus
         self._reactor = reactor
         for each in (*self._reporters, service):
             each.setServiceParent(self)
@@ -96,6 +100,9 @@ class MeasuredService(MultiService):
         self._prepare()
         self._reporters = [each for each in self._reporters if self._begins("a reporter", each.privilegedStartService)]
         self._service.privilegedStartService()
+        for name in _VIEWS:
+            if name in self._instruments:
+                self._begins(name, self._instruments[name].privilegedStartService)
 
     def startService(self) -> None:
         self._prepare()
@@ -103,7 +110,7 @@ class MeasuredService(MultiService):
         self._start(_SURROUNDINGS)
         self._reporters = [each for each in self._reporters if self._begins("a reporter", each.startService)]
         self._service.startService()
-        self._start((*_PORTS, _PAGE))
+        self._start((*_PORTS, *_VIEWS))
 
     def stopService(self) -> Deferred[Any]:
         Service.stopService(self)
@@ -132,8 +139,11 @@ class MeasuredService(MultiService):
                     self._begins(name, self._make, name, make)
             if self._dashboard is not None:
                 self._begins(_PAGE, self._make, _PAGE, partial(self._show, self._dashboard))
+            if self._prometheus is not None:
+                self._begins(_SCRAPES, self._make, _SCRAPES, partial(self._scrape, self._prometheus))
         for name, instrument in self._instruments.items():
-            self._begins(name, instrument.privilegedStartService)
+            if name not in _VIEWS:
+                self._begins(name, instrument.privilegedStartService)
 
     def _make(self, name: str, make: Make) -> None:
         self._instruments[name] = make(self._registry, self._service, self._reactor)
@@ -150,7 +160,12 @@ class MeasuredService(MultiService):
             reporters=lambda: self._reporters,
             reactor=reactor,
         )
-        return DashboardService(dashboard, endpoint, reactor)
+        return unshared(DashboardService(dashboard, endpoint, reactor))
+
+    def _scrape(self, endpoint: str, registry: MetricsRegistry, service: Any, reactor: Any) -> Service:
+        from txmetrics.tap._scrape_port import ScrapePort
+
+        return unshared(ScrapePort(registry, endpoint, reactor))
 
     def _start(self, names: Iterable[str]) -> None:
         for name, instrument in self._instruments.items():
