@@ -19,13 +19,13 @@ SECRET_KEY = "for the tests only"
 ALLOWED_HOSTS = ["127.0.0.1"]
 TIME_ZONE = "UTC"
 STORAGE_DIR = LOG_DIR = CONF_DIR = STATIC_ROOT = {root!r}
-WHISPER_DIR = {whisper!r}
-STANDARD_DIRS = [WHISPER_DIR]
+STANDARD_DIRS = {whispers!r}
+WHISPER_DIR = STANDARD_DIRS[0]
 INDEX_FILE = {root!r} + "/index"
 LOG_ROTATION = False
 LOG_FILE_INFO = LOG_FILE_EXCEPTION = LOG_FILE_CACHE = LOG_FILE_RENDERING = "-"
 DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {root!r} + "/graphite.db"}}}}
-CARBONLINK_HOSTS = ["127.0.0.1:{query_port}"]
+CARBONLINK_HOSTS = {links!r}
 CACHES = {{"default": {{"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}}}
 MEMCACHE_HOSTS = []
 FIND_CACHE_DURATION = DEFAULT_CACHE_DURATION = FIND_TOLERANCE = 0
@@ -39,18 +39,23 @@ NO_PICTURES = '''\
 
 class GraphiteWeb(Waits):
     """
-    One graphite-web, with a directory and a port on `HOST` of its own, before a carbon.
+    One graphite-web, with a directory and a port on `HOST` of its own, before a carbon, or several of a relay.
+
+    Of one it shows also what that holds in memory, of several what is on their disks.
 
     Call `start` before use and `close` at the end, or use it as a context manager.
     """
 
-    def __init__(self, carbon: Carbon) -> None:
+    def __init__(self, *carbons: Carbon) -> None:
         self._home = installed(f"graphite-web-{VERSION}", [*REQUIREMENTS, f"graphite-web=={VERSION}", "waitress"])
         self.root = Path(tempfile.mkdtemp(prefix="txmetrics-graphite-web-"))
         self._reserved = reserve()
         self.port: int = self._reserved.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        settings = SETTINGS.format(root=str(self.root), whisper=str(carbon.whisper), query_port=carbon.query_port)
+        whispers = [str(carbon.whisper) for carbon in carbons]
+        # Of several it would have to know whom a relay has given a series to.
+        links = [f"{HOST}:{carbon.query_port}" for carbon in carbons] if len(carbons) == 1 else []
+        settings = SETTINGS.format(root=str(self.root), whispers=whispers, links=links)
         (self.root / "settings_of_the_tests.py").write_text(settings)
         (self.root / "cairocffi.py").write_text(NO_PICTURES)
 
@@ -109,20 +114,48 @@ class GraphiteWeb(Waits):
 
     def render(self, target: str, seconds: int = 60) -> dict[str, dict[int, float]]:
         """What a target shows of so many last seconds: by the name of each line its points, {timestamp: value}."""
-        answer = self._get("/render", target=target, format="json", **{"from": f"-{seconds}s"})
-        return {each["target"]: {at: value for value, at in each["datapoints"] if value is not None} for each in answer}
+        return _points(self._get("/render", target=target, format="json", **{"from": f"-{seconds}s"}))
+
+    def between(self, target: str, first: int, last: int, **more: object) -> dict[str, dict[int, float]]:
+        """The same of the points from the timestamp `first` to `last`; `more` are further arguments of /render."""
+        return _points(self._get("/render", target=target, format="json", **_times(first, last), **more))
+
+    def status(self, target: str, first: int, last: int) -> int:
+        """How it answers when it is asked for that: 200, or another number of HTTP's."""
+        return self._ask("GET", "/render", target=target, format="json", **_times(first, last))[0]
+
+    def index(self, names: list[str]) -> None:
+        """Tell it of series with tags, as a carbon with ENABLE_TAGS does."""
+        status, body = self._ask("POST", "/tags/tagMultiSeries", path=names)
+        assert (status, json.loads(body)) == (200, names)
 
     def find(self, pattern: str) -> list[str]:
         """The last parts of the names, as Grafana's variables ask for them."""
         return [each["text"] for each in self._get("/metrics/find", query=pattern)]
 
     def _get(self, path: str, **arguments: object) -> Any:
+        status, body = self._ask("GET", path, **arguments)
+        assert status == 200, f"{status} for {arguments}: {body[-500:]!r}\n{self.log()[-3000:]}"
+        return json.loads(body)
+
+    def _ask(self, method: str, path: str, /, **arguments: object) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=20)
+        form = urlencode(arguments, doseq=True)
         try:
-            connection.request("GET", f"{path}?{urlencode(arguments)}")
+            if method == "GET":
+                connection.request("GET", f"{path}?{form}")
+            else:
+                connection.request(method, path, form, {"Content-Type": "application/x-www-form-urlencoded"})
             answer = connection.getresponse()
-            body = answer.read()
+            return answer.status, answer.read()
         finally:
             connection.close()
-        assert answer.status == 200, f"{answer.status} for {arguments}: {body[-500:]!r}\n{self.log()[-3000:]}"
-        return json.loads(body)
+
+
+def _times(first: int, last: int) -> dict[str, object]:
+    """Graphite shows what is later than its ``from``."""
+    return {"from": first - 1, "until": last}
+
+
+def _points(answer: Any) -> dict[str, dict[int, float]]:
+    return {each["target"]: {at: value for value, at in each["datapoints"] if value is not None} for each in answer}

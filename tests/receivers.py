@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlencode
@@ -165,20 +165,22 @@ class Cache(Carbon):
 
 
 class Relay(Receiver):
-    """carbon-c-relay, which hashes the series to two carbon-caches."""
+    """carbon-c-relay, which hashes each series to as many of its carbon-caches as it has replicas; to one of two."""
 
     CONFIG = """\
 listen type linemode {host}:{line_port} proto tcp ;
-cluster caches carbon_ch replication 1 {host}:{first}=a {host}:{second}=b ;
+cluster caches carbon_ch replication {replication} {caches} ;
 match * send to caches stop ;
 statistics submit every 3600 seconds prefix with carbon.relays.test ;
 """
 
-    def __init__(self) -> None:
+    def __init__(self, caches: Sequence[Cache] = (), replication: int = 1) -> None:
         super().__init__(program("carbon-c-relay", "carbon-c-relay"), ports=1)
-        self.caches = [Cache(), Cache()]
-        first, second = (cache.line_port for cache in self.caches)
-        config = self.CONFIG.format(host=HOST, line_port=self.line_port, first=first, second=second)
+        self.caches = [*caches] or [Cache(), Cache()]
+        members = [f"{HOST}:{cache.line_port}={name}" for name, cache in zip("abcdef", self.caches, strict=False)]
+        config = self.CONFIG.format(
+            host=HOST, line_port=self.line_port, replication=replication, caches=" ".join(members)
+        )
         (self.root / "relay.conf").write_text(config)
 
     def arguments(self) -> list[str]:
@@ -196,9 +198,10 @@ statistics submit every 3600 seconds prefix with carbon.relays.test ;
             cache.close()
 
     def samples(self, prefix: str) -> Samples:
-        first, second = (cache.samples(prefix) for cache in self.caches)
-        assert not first.keys() & second.keys(), "a series is in both caches"
-        return {**first, **second}
+        held = [cache.samples(prefix) for cache in self.caches]
+        told = {name: points for samples in held for name, points in samples.items()}
+        assert len(told) == sum(map(len, held)), "a series is in several caches"
+        return told
 
 
 class Aggregator(Receiver):
@@ -305,8 +308,10 @@ class Victoria(Receiver):
     It keeps some twelve digits of a value, counted from the largest one of the series.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
+        """``flags`` are further ones for its command line."""
         super().__init__(program("victoria-metrics", "victoria-metrics"), ports=2)
+        self._flags = flags
 
     def arguments(self) -> list[str]:
         line_port, http_port = self.ports
@@ -319,6 +324,7 @@ class Victoria(Receiver):
             "-search.latencyOffset=0s",
             "-search.disableCache",
             "-memory.allowedPercent=5",
+            *self._flags,
         ]
 
     def samples(self, prefix: str) -> Samples:

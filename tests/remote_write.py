@@ -55,8 +55,8 @@ def _number(value: float) -> float | str:
 class VictoriaMetrics(Victoria):
     """A VictoriaMetrics that takes remote write and is asked as a Prometheus is."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *flags: str) -> None:
+        super().__init__(*flags)
         self.write_url = f"http://{HOST}:{self.ports[1]}/api/v1/write"
 
     def ask(self, expression: str, moment: float) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ TWISTED = ZOPE | {"twisted"}
 
 FLOOR_0 = {
     *("clock", "snapshot", "names", "forks", "stamps", "identity"),
-    *("metrics", "interfaces", "registry", "family", "expiry"),
+    *("metrics", "interfaces", "registry", "family", "expiry", "fleet"),
 }
 FLOOR_1 = {"wire"}
 EAST, WEST = {"delivery"}, {"instrument"}
@@ -39,6 +39,7 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "clock": (set(), STANDARD),
     "snapshot": (set(), STANDARD),
     "names": (set(), STANDARD),
+    "fleet": (set(), STANDARD),
     "forks": (set(), STANDARD),
     "stamps": (set(), STANDARD),
     "identity": ({"names", "forks"}, STANDARD),

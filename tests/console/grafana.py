@@ -40,8 +40,8 @@ def variables(dashboard: Json) -> list[Json]:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """``text`` with the values of the variables in it; all that it has must be among them."""
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: values[match[1] or match[2]], text)
+    """``text`` with the values of the variables in it, also in a regular expression; all of them must be there."""
+    return re.sub(r"\$(?:\{(\w+)(?::regex)?\}|(\w+))", lambda match: values[match[1] or match[2]], text)
 
 
 # The schema

@@ -153,8 +153,13 @@ def test_graphite_web_takes_every_name_for_a_name(own_carbon: Carbon) -> None:
 
 
 def test_each_target_returns_data_from_prometheus(service: Service) -> None:
-    """With the instances and routes filled in that its own variables find; a line has the labels of its legend."""
-    dashboard = service.write("--datasource", "prometheus")
+    """With the instances and routes filled in that its own variables find; a line has the labels of its legend.
+
+    That of a fleet has all that there is without, and more.
+    """
+    dashboard = service.write("--datasource", "prometheus", "--fleet")
+    plain = [panel["targets"] for panel in panels(service.write("--datasource", "prometheus"))]
+    assert [panel["targets"] for panel in panels(dashboard)][-len(plain) :] == plain
     with Prometheus(service.scraped) as server:
         wait_until(lambda: get(server.ports[0], "/-/ready")[0][0] == 200, server.log)
         values = {"__rate_interval": "5s"}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.console.grafana import targets
 from tests.processes import run
 from txmetrics.console import _service
 from txmetrics.console._seam import Trouble
@@ -227,18 +228,38 @@ def test_the_command_writes_the_dashboard_and_says_what_is_left_out(tmp_path: Pa
         assert "prefix 'web.{user}' has {user}; only {host}, {pid}, {worker} and {generation} are filled in" in said
 
 
-def test_what_no_query_finds_is_told(tmp_path: Path) -> None:
-    """A path does not name a metric with tags; for Prometheus its tags are labels like others."""
-    told = [{"name": "jobs;queue=mail", "kind": "counter"}, {"name": "depth", "kind": "gauge"}]
+def test_metrics_with_tags_are_asked_for(tmp_path: Path) -> None:
+    """All that differ in the values of their tags in one panel; for Prometheus tags are labels like others."""
+    told = [{"name": f"jobs;queue={queue}", "kind": "counter"} for queue in ("mail", "print")]
     answers = {"/metrics": (200, json.dumps(told).encode()), "/state": (200, b'{"reporters": []}')}
     with answering(answers) as url:
-        status, said = command(url, tmp_path)
+        status, said = command(url, tmp_path, "--prefix", "web.{host}")
         assert status == 0
-        assert said.startswith("txmetrics: left out, having tags: 1 metric\n")
+        assert [target["target"] for target in targets(json.loads(said))] == [
+            r"aliasByNode(perSecond(seriesByTag('name=~^web\.[^.]+\.jobs\.count$')),1,'queue',-2)"
+        ]
         status, said = command(url, tmp_path, "--datasource=prometheus")
         assert status == 0
-        assert 'jobs_total{instance=~\\"$instance\\", queue=\\"mail\\"}' in said
-    with answering({**answers, "/metrics": (200, json.dumps(told[:1]).encode())}) as url:
-        status, said = command(url, tmp_path)
+        assert r"jobs_total{instance=~\"$instance\", queue=\"mail\"}" in said
+
+
+def test_a_fleet_needs_what_tells_its_processes_apart(tmp_path: Path) -> None:
+    """In Graphite: a place in the prefix, or tags, which are given as the service has them."""
+    told = [{"name": "jobs;host=x;queue=mail", "kind": "counter"}]
+    answers = {"/metrics": (200, json.dumps(told).encode()), "/state": (200, b'{"reporters": []}')}
+    with answering(answers) as url:
+        status, said = command(url, tmp_path, "--fleet", "--prefix", "web")
         assert (status, said.count("\n")) == (1, 1)
-        assert "all metrics of the service have tags" in said
+        assert (
+            "Graphite tells processes apart by a --prefix such as web.{host}.{worker}, or by --tags; give one" in said
+        )
+        status, said = command(url, tmp_path, "--fleet", "--tags", "host={host},worker={worker}")
+        assert status == 0
+        assert (
+            r"groupByNodes(scaleToSeconds(seriesByTag('name=~^jobs\.delta$','host=~^${host:regex}$',"
+            r"""'worker=~^${worker:regex}$'),1),"sum",'exported_host','queue',-2)"""
+        ) in [target["target"] for target in targets(json.loads(said))]
+        for wrong in ("host", "=x", "a b={host}", ""):
+            status, said = command(url, tmp_path, "--fleet", "--tags", wrong)
+            assert status == 2
+            assert f"{wrong!r} is no list of tags such as host={{host}},worker={{worker}}" in said

@@ -136,6 +136,41 @@ def test_a_series_with_tags_is_rolled_up_like_one_without(loader: Ask, prefix: s
     assert {name.removeprefix(head): method for name, (_, _, method) in stored.items()} == names
 
 
+DELTAS = [
+    *("jobs.delta", "jobs.delta;host=a;queue=x.count", "lat.sum_delta", "lat.sum_delta;host=a", "lat.refused_delta"),
+    *("lat.b.512", "lat.b.993", "lat.bucket;b=512;host=a", "txmetrics.reports.delta"),
+    *("lat.le.0_25", "lat.le.1_0", "lat.le.1e-05", "lat.le.-3_5", "lat.le.inf"),
+    *("lat.le;host=a;le=0.25", "lat.le;host=a;le=+Inf", "reactor.cpu_seconds.delta"),
+]
+"""Series of what happened since the last report, with all that may stand behind a metric's name and in tags."""
+
+LEVELS = ["le", "depth.le", "depth.bucket", "delta", "b.512x", "lat.le.max.m1_rate", "lat.le.inf.mean", "x;a=b.delta"]
+"""Names that only look like these."""
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("prefix", ["", "web.{host}"])
+def test_deltas_are_added_up(loader: Ask, prefix: str, dialect: str) -> None:
+    """With tags or without, and no level is that has a similar name."""
+    head = "web.db-1." if prefix else ""
+    expected = dict.fromkeys(DELTAS, "sum") | dict.fromkeys(LEVELS, "average")
+    stored = loader(graphite_files(10, prefix, dialect), [head + name for name in expected])
+    assert {name.removeprefix(head): method for name, (_, _, method) in stored.items()} == expected
+    assert {factor for _, factor, _ in stored.values()} == {0.0}
+
+
+@pytest.mark.usefixtures("_carbon_program")
+def test_a_real_carbon_adds_deltas_up() -> None:
+    """Two minutes of reports each ten seconds, sparse ones among them: each older slot has their sum."""
+    begin = (int(time.time()) - 1800) // 600 * 600
+    values = {begin + 10 * place: float(place * 7 % 5) for place in range(12) if place not in (2, 3, 8)}
+    with Carbon(conf=graphite_files(10, "web.{host}")) as carbon:
+        for name in [f"web.host1.{name}" for name in DELTAS]:
+            carbon.send("".join(f"{name} {value} {stamp}\n" for stamp, value in values.items()))
+            carbon.wait_for(lambda name=name: len(carbon.stored(name)) == len(values) and not carbon.cached(name))
+            check(carbon._file(name), "sum", carbon.stored(name), begin)
+
+
 @pytest.mark.parametrize(
     "name", ["web.db-1", "web.db-1x", "other.web.db-1.a.count", "webXdb-1.a.count", "web..a.count"]
 )
@@ -206,7 +241,13 @@ def check(file: Path, method: str, points: dict[int, float], begin: int) -> None
     assert [(each["secondsPerPoint"], each["points"]) for each in info["archives"]] == archives(10)
     (start, _, step), slots = whisper.fetch(str(file), begin - 1, begin + 119, archiveToSelect=60)
     assert (start, step) == (begin, 60)
-    combine = {"last": lambda them: them[-1], "max": max, "min": min, "average": lambda them: sum(them) / len(them)}
+    combine = {
+        "sum": sum,
+        "last": lambda them: them[-1],
+        "max": max,
+        "min": min,
+        "average": lambda them: sum(them) / len(them),
+    }
     for minute, slot in zip((begin, begin + 60), slots[:2], strict=True):
         them = [points[stamp] for stamp in sorted(points) if minute <= stamp < minute + 60]
         assert slot == pytest.approx(combine[method](them)), file

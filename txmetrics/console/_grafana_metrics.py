@@ -21,14 +21,17 @@ LEVELS = frozenset({"gauge"})
 VARYING = frozenset({"*", "$route"})
 """Parts of a pattern for which each metric has one of its own."""
 
-_MEMBER = re.compile(rf"((?:^|\.)(?:{'|'.join(FAMILIES)}))\.[^.]+$")
+_MEMBER = re.compile(rf"((?:^|\.)(?:{'|'.join(FAMILIES)}))\.[^.;]+$")
 
 
 class Group(NamedTuple):
     """Metrics of one kind whose names differ in the varying parts only."""
 
     pattern: str
-    """Their name, with ``*``, or ``$route`` for the route that one chooses above the panels, in such parts."""
+    """Their name, with ``*``, or ``$route`` for the route that one chooses above the panels, in such parts.
+
+    For Graphite, ``jobs;queue,zone`` are all metrics ``jobs`` with just these tags.
+    """
     kind: str
     names: tuple[str, ...]
 
@@ -43,7 +46,7 @@ class Catalogue:
 
     def take(self, pattern: str, kinds: Collection[str]) -> list[Group]:
         """The groups of the metrics of such ``kinds`` that ``pattern`` fits, one of each; they count as shown."""
-        parts = ("[^.]+" if part in VARYING else re.escape(part) for part in pattern.split("."))
+        parts = ("[^.;]+" if part in VARYING else re.escape(part) for part in pattern.split("."))
         fits = re.compile(r"\.".join(parts)).fullmatch
         return self._groups((pattern, name) for name, kind in self._metrics.items() if kind in kinds and fits(name))
 

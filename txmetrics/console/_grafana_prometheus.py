@@ -13,7 +13,7 @@ from txmetrics.console._grafana_metrics import VARYING, Group
 from txmetrics.console._grafana_panels import Json, variable
 from txmetrics.wire import Family, PrometheusPlan, labels_of
 
-__all__ = ["OWN", "Prometheus"]
+__all__ = ["OWN", "Prometheus", "Selection", "prometheus_target"]
 
 OWN = {
     "txmetrics.scrapes": "counter",
@@ -27,7 +27,7 @@ SUFFIXES = {"counter": "_total", "gauge": "", "histogram": "_count"}
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1}
 
 
-class _Selection(NamedTuple):
+class Selection(NamedTuple):
     """Series of one family."""
 
     family: str
@@ -80,29 +80,29 @@ class Prometheus:
         return variable(label, title, f"label_values({of}, {label})", self.datasource, ".*")
 
     def rate(self, group: Group) -> list[Json]:
-        return [_target(f"sum by ({each.lines}) ({each.rate})", each) for each in self._selections(group)]
+        return [_target(f"sum by ({each.lines}) ({each.rate})", each) for each in self.selections(group)]
 
     def level(self, group: Group) -> list[Json]:
-        return [_target(each.of(""), each) for each in self._selections(group)]
+        return [_target(each.of(""), each) for each in self.selections(group)]
 
     def growth(self, group: Group) -> list[Json]:
-        return [_target(each.rate, each) for each in self._selections(group)]
+        return [_target(each.rate, each) for each in self.selections(group)]
 
     def quantile(self, group: Group, field: str, by_name: bool = False) -> list[Json]:
         return [
             _target(_quantile(each, field), each if by_name else each._replace(word=field))
-            for each in self._selections(group)
+            for each in self.selections(group)
         ]
 
     def total(self, group: Group, label: str) -> list[Json]:
-        return [_single(self._sum(group), label)]
+        return [prometheus_target(self._sum(group), label)]
 
     def share(self, part: Group, whole: Group, label: str) -> list[Json]:
-        return [_single(f"{self._sum(part)} / {self._sum(whole)}", label)]
+        return [prometheus_target(f"{self._sum(part)} / {self._sum(whole)}", label)]
 
     def highest(self, group: Group, field: str | None, label: str) -> list[Json]:
-        each = self._selections(group)[0]
-        return [_single(f"max({each.of('') if field is None else _quantile(each, field)})", label)]
+        each = self.selections(group)[0]
+        return [prometheus_target(f"max({each.of('') if field is None else _quantile(each, field)})", label)]
 
     def itself(self) -> list[tuple[str, str, list[Json]]]:
         scrapes, unreadable, duration = (Group(name, kind, (name,)) for name, kind in OWN.items())
@@ -113,13 +113,13 @@ class Prometheus:
         ]
 
     def _sum(self, group: Group) -> str:
-        each = self._selections(group)[0]
+        each = self.selections(group)[0]
         return f"sum({each.of('') if group.kind == 'gauge' else each.rate})"
 
-    def _selections(self, group: Group) -> list[_Selection]:
+    def selections(self, group: Group) -> list[Selection]:
         """What a group is among the families: one, or as many as it takes if the varying parts are no labels."""
         places = [place for place, part in enumerate(group.pattern.split(".")) if part in VARYING]
-        found: dict[_Selection, None] = {}
+        found: dict[Selection, None] = {}
         for name in group.names:
             family, labels = self._homes[name]
             parts = name.split(".")
@@ -129,7 +129,7 @@ class Prometheus:
             spoken = len(parts) - 1 in places and varying  # its last part is the value of a label
             matchers = _matchers(fixed, "route" in varying and "$route" in group.pattern)
             word = "" if spoken else parts[-1]
-            found[_Selection(family.name, SUFFIXES[family.type], matchers, varying, word)] = None
+            found[Selection(family.name, SUFFIXES[family.type], matchers, varying, word)] = None
         return [*found]
 
 
@@ -139,15 +139,15 @@ def _matchers(fixed: Iterable[tuple[str, str]], of_route: bool) -> str:
     return ", ".join([*matchers, 'route=~"$route"'] if of_route else matchers)
 
 
-def _quantile(each: _Selection, field: str) -> str:
+def _quantile(each: Selection, field: str) -> str:
     buckets = f"rate({each.of('_bucket')}[$__rate_interval])"
     return f"histogram_quantile({QUANTILES[field]}, sum by (le, {each.lines}) ({buckets}))"
 
 
-def _target(expression: str, each: _Selection) -> Json:
+def _target(expression: str, each: Selection) -> Json:
     legend = " ".join(f"{{{{{label}}}}}" for label in ("instance", *each.varying))
-    return _single(expression, f"{legend} {each.word}".strip())
+    return prometheus_target(expression, f"{legend} {each.word}".strip())
 
 
-def _single(expression: str, legend: str) -> Json:
+def prometheus_target(expression: str, legend: str) -> Json:
     return {"expr": expression, "legendFormat": legend, "editorMode": "code", "range": True}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from txmetrics.console._grafana_metrics import COUNTED, LEVELS, SPREAD, Catalogue, Group, Queries
 from txmetrics.console._grafana_panels import Json, Panel, Row, plot, stat
 
-__all__ = ["MOST_PANELS", "rows"]
+__all__ = ["MOST_PANELS", "bundles", "rows", "title_of"]
 
 MOST_PANELS = 300
 """Beyond so many panels for what we do not know nobody looks at them, and the browser suffers."""
@@ -163,7 +163,7 @@ class _Known:
 
 def _own(groups: Iterable[Group], queries: Queries) -> tuple[list[Row], int]:
     """A row for each first part of the names, and how many panels were too many."""
-    panels = [each for bundle in _bundles(groups) for each in _panels_of(bundle, queries)]
+    panels = [each for bundle in bundles(groups) for each in _panels_of(bundle, queries)]
     by_row: dict[str, list[Panel]] = {}
     for row, panel in panels[:MOST_PANELS]:
         by_row.setdefault(row, []).append(panel)
@@ -171,15 +171,23 @@ def _own(groups: Iterable[Group], queries: Queries) -> tuple[list[Row], int]:
     return [Row(title, inside, collapsed) for title, inside in by_row.items()], max(0, len(panels) - MOST_PANELS)
 
 
-def _bundles(groups: Iterable[Group]) -> Iterator[list[Group]]:
+def bundles(groups: Iterable[Group]) -> Iterator[list[Group]]:
     """What goes into one plot: counters beside each other, of one unit; of all else each by itself."""
     bundles: dict[tuple[str, str], list[Group]] = {}
     for group in groups:
-        parent = group.pattern.rpartition(".")[0]
+        parent = group.pattern.partition(";")[0].rpartition(".")[0]
         together = parent and group.kind in ("counter", "meter") and not group.pattern.endswith(".*")
         bundles.setdefault((parent, _unit(group)) if together else (group.pattern, group.kind), []).append(group)
     for bundle in bundles.values():
         yield from (bundle[start : start + MOST_LINES] for start in range(0, len(bundle), MOST_LINES))
+
+
+def title_of(bundle: list[Group]) -> str:
+    """What those in one plot are: ``db.query by table``, or what they have in common."""
+    path, _, tags = bundle[0].pattern.partition(";")
+    if len(bundle) > 1:
+        return path.rpartition(".")[0]
+    return f"{path} by {tags.replace(',', ', ')}" if tags else path
 
 
 def _panels_of(bundle: list[Group], queries: Queries) -> Iterator[tuple[str, Panel]]:
@@ -187,7 +195,7 @@ def _panels_of(bundle: list[Group], queries: Queries) -> Iterator[tuple[str, Pan
     group = bundle[0]
     row, dot, _ = group.pattern.partition(".")
     row = row if dot else APPLICATION
-    title = group.pattern if len(bundle) == 1 else group.pattern.rpartition(".")[0]
+    title = title_of(bundle)
     if group.kind in LEVELS:
         yield row, plot(title, _unit(group), queries.level(group))
         return
@@ -203,7 +211,7 @@ def _spread(queries: Queries, group: Group) -> list[Json]:
 
 def _unit(group: Group) -> str:
     """What the name says of it: its last words are its unit, as in ``bytes_sent``, or have none."""
-    words = re.split(r"[._]", group.names[0])
+    words = re.split(r"[._]", group.names[0].partition(";")[0])
     return next((unit for word in words[:-3:-1] if (unit := UNITS.get(word))), "short")
 
 

@@ -39,6 +39,12 @@ ROLL_UP: Mapping[str, Mapping[str, Sequence[str]]] = {
 GROWING = r"(reactor\.cpu_seconds|process\.(cpu_seconds|uptime_seconds|context_switches\..+|gc\.collections\..+))"
 """The gauges that grow for as long as the process lives."""
 
+DELTA = r"[^;]+\.((delta|sum_delta|refused_delta)(;|$)|(bucket|le);|(b\.[0-9]+|le\.(-?[0-9][^.;]*|inf))$)"
+"""The names of what is told of the time since the last report: as by ``temporality="delta"``, with tags or without."""
+
+DELTAS = """\
+With temporality="delta": what happened since the report before. Of a longer time it is the sum."""
+
 TOTALS = """\
 They grow for as long as the process lives. The last one is the total at the end of the time, also after a restart and
 where what is added up is negative; max would show what the process before had reached."""
@@ -176,6 +182,7 @@ def _sections(head: str, methods: Mapping[str, Sequence[str]]) -> str:
             method=method,
         )
         for section, why, tail, method in (
+            ("txmetrics_deltas", DELTAS, DELTA, "sum"),
             ("txmetrics_totals", TOTALS, tails["last"], "last"),
             ("txmetrics_highest", HIGHEST, tails["max"], "max"),
             ("txmetrics_lowest", "The least of all.", tails["min"], "min"),
