@@ -64,8 +64,7 @@ def graphite(
     ``{"http.requests": [0.1, 0.25, 1]}``, of which it is told how many values are at most so large: seconds, or the
     unit of the histogram.
 
-    ``dialect`` names the fields as "dropwizard" or "pyformance" does, ``durations``
-    is "seconds" or "milliseconds".
+    ``dialect`` names the fields as "dropwizard" or "pyformance" does, ``durations`` is "seconds" or "milliseconds".
 
     ``protocol`` is "plaintext", "pickle" or "udp"; None: as the endpoint says. Over UDP nobody knows what arrives.
 
