@@ -4,7 +4,7 @@ A store keeps one value of a series and a slot, the last. Where counts are in al
 into another's slot, as long as it is the later one: the last report, on stop, carries the second it was taken in, or
 the next if that one was reported; who starts within a second or two leaves both alone. Where they are deltas each
 report needs a slot of its own: the last one carries the next boundary, and the first one of who comes then the boundary
-after that.
+after that. Who comes and goes in order within one slot would need a third, of which its successor knows nothing.
 """
 
 from __future__ import annotations
