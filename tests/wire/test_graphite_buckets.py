@@ -183,15 +183,26 @@ def test_an_odd_distribution_costs_only_itself() -> None:
     assert b"jobs.delta 1 " in chunk.data
 
 
+EACH = [2 ** (k / 8) for k in range(-240, 480)]
+"""A value in each of the 720 buckets that are told one by one."""
+
+
 def test_too_many_bytes_of_buckets_are_refused() -> None:
     """For carbon would hang up on a frame of a megabyte, again and again."""
     name = ".".join(["x" * 100] * 10)
-    values = [2 ** (k / 8) for k in range(-240, 480)]
-    (chunk, *_), refused = encode(
-        [spread(name, *values)], Graphite(".".join(["p" * 100] * 10), deltas=True, buckets=[name])
-    )
+    wire = Graphite(".".join(["p" * 100] * 10), deltas=True, buckets=[name])
+    (chunk, *_), refused = encode([spread(name, *EACH)], wire)
     assert refused == {"buckets": 720}
     assert b".b." not in chunk.data
+
+
+def test_carbon_takes_the_largest_frame() -> None:
+    """All that are just not too many, as one pickle."""
+    name = ".".join(["x" * 110] * 6)
+    (*_, chunk), refused = encode([spread(name, *EACH)], Pickle(deltas=True, buckets=["*"]))
+    assert refused == {}
+    assert 480_000 < len(chunk.data) < 700_000
+    assert chunk.points == 720 + 12
 
 
 # What is wrong with the arguments

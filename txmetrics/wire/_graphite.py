@@ -25,7 +25,8 @@ from txmetrics.wire._numbers import PLAIN, decimal, finite
 __all__ = ["Graphite"]
 
 FULL = 20_000
-"""A chunk of so many bytes is full. The reading that fills it may, with the longest names there are, be 38,000 long."""
+"""A chunk of so many bytes is full. The reading that fills it may, with the longest names there are, be 38,000 long,
+and its buckets 500,000."""
 
 _ORDINARY = 1e300
 

@@ -1,8 +1,8 @@
 """Graphite's pickle protocol: a length, then a pickle of ``[(path, (timestamp, value)), ...]``.
 
 A frame is a chunk of the plaintext wire in another form, so both wires have the same fields, the same refusals and
-the same bounds: a chunk's lines make a frame of at most 100,000 bytes, and carbon hangs up on one of over 1,048,576.
-A value is the number that stands in the line. Nothing here reads a pickle.
+the same bounds: a chunk's lines make a frame of at most 100,000 bytes, 700,000 with buckets, and carbon hangs up on one
+of over 1,048,576. A value is the number that stands in the line. Nothing here reads a pickle.
 """
 
 from __future__ import annotations
