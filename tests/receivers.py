@@ -71,11 +71,11 @@ class Receiver(Waits):
 
     def arguments(self) -> list[str]:
         """What the program is called with."""
-        raise NotImplementedError
+        raise NotImplementedError  # each program has arguments of its own
 
     def samples(self, prefix: str) -> Samples:
         """All that it holds of the series whose names begin with `prefix` and a dot, of the last BACK seconds."""
-        raise NotImplementedError
+        raise NotImplementedError  # and each is asked in its own way
 
     def __enter__(self) -> Self:
         try:

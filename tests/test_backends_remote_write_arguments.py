@@ -58,7 +58,7 @@ def test_a_wrong_argument_is_refused(arguments: dict[str, Any], part: str) -> No
 def test_a_wrong_argument_does_not_tell_the_token(authorization: Any, wrong: dict[str, Any]) -> None:
     """Not even the variables of a verbose traceback do."""
     make: Callable[..., Any] = backends.remote_write
-    with pytest.raises(ValueError) as raised:  # noqa: PT011  whichever it is
+    with pytest.raises(ValueError) as raised:  # noqa: PT011  whichever it is, it must not show the token
         make(MetricsRegistry(), **{"url": URL, "authorization": authorization, **wrong})
     frames = [entry.frame for entry in raised.traceback[1:]]
     text = "\n".join([str(raised.value), *(f"{frame.f_locals!r}" for frame in frames)])

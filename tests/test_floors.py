@@ -24,9 +24,9 @@ TWISTED = ZOPE | {"twisted"}
 
 FLOOR_0 = {
     *("clock", "snapshot", "names", "forks", "stamps", "identity"),
-    *("metrics", "interfaces", "registry", "family", "expiry", "fleet"),
+    *("metrics", "interfaces", "registry", "family", "expiry"),
 }
-FLOOR_1 = {"wire"}
+FLOOR_1 = {"wire", "fleet"}
 EAST, WEST = {"delivery"}, {"instrument"}
 FLOOR_3 = {"reporter", "backends"}
 MIDDLE = {"steady"}
@@ -39,7 +39,6 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "clock": (set(), STANDARD),
     "snapshot": (set(), STANDARD),
     "names": (set(), STANDARD),
-    "fleet": (set(), STANDARD),
     "forks": (set(), STANDARD),
     "stamps": (set(), STANDARD),
     "identity": ({"names", "forks"}, STANDARD),
@@ -50,6 +49,7 @@ DRAWING: dict[str, tuple[set[str], frozenset[str]]] = {
     "expiry": ({"names", "metrics", "registry"}, STANDARD),
     # 1: formats, pure
     "wire": ({"snapshot", "names", "interfaces"}, ZOPE),
+    "fleet": ({"wire"}, STANDARD),
     # 2: bytes out in the east, events in in the west; they never meet; time, which both may be told
     "delivery": ({"interfaces", "forks"}, TWISTED),
     # which asks for psutil only where there is no /proc, and for klein where it is in use

@@ -50,7 +50,7 @@ class Waits:
 
     def log(self) -> str:
         """All that the program has printed so far."""
-        raise NotImplementedError
+        raise NotImplementedError  # it is wherever the program writes it
 
     def wait_for(self, predicate: Callable[[], T], seconds: float = 10.0) -> T:
         """

@@ -13,13 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import exp2, inf
 from typing import Any
 
+from txmetrics.wire import BUCKET_NUMBERS, BUCKET_ORIGIN
+
 __all__ = ["buckets", "quantile"]
 
-ONE = 512
-"""The number of the bucket that ends at 1."""
-
-LOWEST, HIGHEST = 272, 993
-"""What is above zero only a little, or not at all, is in the lowest; what is above 2**60 is in the highest."""
+LOWEST, HIGHEST = BUCKET_NUMBERS[0], BUCKET_NUMBERS[-1]
 
 _NUMBER = re.compile(r"(?:^|[.(]|;b=)([0-9]+)(?=$|[,;)])")
 """A node that ends a path, also where a function is around that: ``lat.b.512``, ``consolidateBy(512,"sum")``."""
@@ -74,8 +72,8 @@ def buckets(series: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 def _within(number: int, share: float) -> float:
     """Where a value is that has such a share of the bucket's values not above it."""
     if number == LOWEST:
-        return share * exp2((LOWEST - ONE) / 8)
-    return exp2((number - 1 - ONE + (share if number < HIGHEST else 0)) / 8)
+        return share * exp2((LOWEST - BUCKET_ORIGIN) / 8)
+    return exp2((number - 1 - BUCKET_ORIGIN + (share if number < HIGHEST else 0)) / 8)
 
 
 def _listed(series: Any) -> Iterable[Any]:
@@ -94,7 +92,7 @@ def _entry(each: Any) -> tuple[str, Mapping[str, Any], list[tuple[Any, Any]]]:
 
 def _number(target: str, tags: Mapping[str, Any]) -> int:
     found = {str(tags["b"])} if "b" in tags else {*_NUMBER.findall(target)}
-    numbers = {int(text) for text in found if text.isdecimal() and LOWEST <= int(text) <= HIGHEST}
+    numbers = {int(text) for text in found if text.isdecimal() and int(text) in BUCKET_NUMBERS}
     if len(numbers) != 1:
         raise ValueError(
             f"{target!r} is no bucket: it has no tag b, and no path in it ends with one number from {LOWEST} to "

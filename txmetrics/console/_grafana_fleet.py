@@ -23,7 +23,6 @@ INSTRUMENTS = ("http", "reactor", "process", "log")
 MOST_PANELS = 24
 """So many for what the application itself counts."""
 
-STARTED = Group("txmetrics.started", "gauge", ())
 DROPPED = Group("txmetrics.points_dropped.*", "counter", ())
 
 
@@ -128,7 +127,7 @@ class _OfGraphite:
         ]
 
     def reports(self) -> list[Panel]:
-        dropped = self._queries.sums(Group("txmetrics.points_dropped.*", "counter", ()), by_process=True)
+        dropped = self._queries.sums(DROPPED, by_process=True)
         # A reason has a series from the first point on that was dropped for it: none is good news, and shown as 0.
         lost = f'fallbackSeries({dropped},alias(constantLine(0),"none"))'
         present = self._queries.presence("txmetrics.started")

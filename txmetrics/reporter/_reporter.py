@@ -97,7 +97,11 @@ class Reporter(Service):
         self._turns = 1
         self._report: Report | None = None
         self._done: Deferred[None] = succeed(None)
-        self._temporality = (Delta if deltas else Cumulative)(registry, self._interval)
+        self._temporality = (
+            Delta(registry.reader(deltas=True), self._interval)
+            if deltas
+            else Cumulative(registry.reader(), self._interval)
+        )
         self._collect_until = inf
         self._stopped: Deferred[None] = succeed(None)
 

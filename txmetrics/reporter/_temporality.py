@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from math import floor
 
-from txmetrics.registry import Deltas, MetricsRegistry
+from txmetrics.interfaces import ISource
+from txmetrics.registry import Deltas
 from txmetrics.snapshot import Reading
 from txmetrics.stamps import Stamps, first_boundary
 
@@ -21,12 +22,12 @@ __all__ = ["Cumulative", "Delta"]
 
 
 class Cumulative:
-    """Everything that was counted since the metric was made, every ``interval`` seconds."""
+    """Everything that was counted since the metric was made, as ``reader`` tells it, every ``interval`` seconds."""
 
-    def __init__(self, registry: MetricsRegistry, interval: float) -> None:
+    def __init__(self, reader: ISource, interval: float) -> None:
+        self._reader = reader
         self._interval = interval
         self._stamps = Stamps()
-        self._reader = registry.reader()
 
     def begin(self, wall: float, anew: Iterable[str]) -> float:
         """When to report first, by the wall clock; the reporter's own counts that are called ``anew`` are 0 again."""
@@ -46,11 +47,10 @@ class Cumulative:
 
 
 class Delta(Cumulative):
-    """What was counted and added up since the last report."""
+    """What was counted and added up since the last report, which is what ``reader`` tells."""
 
-    def __init__(self, registry: MetricsRegistry, interval: float) -> None:
-        super().__init__(registry, interval)
-        self._reader = registry.reader(deltas=True)
+    def __init__(self, reader: ISource, interval: float) -> None:
+        super().__init__(reader, interval)
         self._own = Deltas()
         self._first = 0.0
 

@@ -1,6 +1,7 @@
 """Readings -> chunks of bytes: whole records, bounded size. Pure: knows neither registry nor reactor."""
 
 from txmetrics.wire._graphite import Graphite
+from txmetrics.wire._graphite_buckets import BUCKET_NUMBERS, BUCKET_ORIGIN
 from txmetrics.wire._log_lines import LogLines
 from txmetrics.wire._otlp import OTLP
 from txmetrics.wire._pickle import Pickle
@@ -14,6 +15,8 @@ from txmetrics.wire._remote_write import RemoteWrite
 __all__ = [
     "Graphite",
     "Pickle",
+    "BUCKET_NUMBERS",
+    "BUCKET_ORIGIN",
     "LogLines",
     "PrometheusPlan",
     "Family",

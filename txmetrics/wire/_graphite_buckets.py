@@ -21,10 +21,13 @@ from txmetrics.snapshot import Distribution
 from txmetrics.wire._native import HIGHEST, LOWEST, native_counts
 from txmetrics.wire._prometheus_samples import bound_text
 
-__all__ = ["BUCKET_TAG", "ORIGIN", "Buckets"]
+__all__ = ["BUCKET_NUMBERS", "BUCKET_ORIGIN", "BUCKET_TAG", "Buckets"]
 
-ORIGIN = 512
+BUCKET_ORIGIN = 512
 """The number of the bucket that ends at one: so that none is negative, for a minus is no digit."""
+
+BUCKET_NUMBERS = range(BUCKET_ORIGIN + LOWEST, BUCKET_ORIGIN + HIGHEST + 2)
+"""In the first is what is above zero only a little, or not at all; in the last what is above all the others."""
 
 BUCKET_TAG = "b"
 
@@ -89,9 +92,9 @@ def _numbered(spread: Distribution | None) -> dict[int, int]:
     """How many values there are in each bucket in which there are any, by their numbers."""
     negative, zero, positive = native_counts(spread)
     lowest = zero + sum(negative.values())
-    told = {ORIGIN + LOWEST: lowest} if lowest else {}
+    told = {BUCKET_NUMBERS[0]: lowest} if lowest else {}
     for key, count in positive.items():
-        number = ORIGIN + min(max(key, LOWEST), HIGHEST + 1)
+        number = BUCKET_ORIGIN + min(max(key, LOWEST), HIGHEST + 1)
         told[number] = told.get(number, 0) + count
     return told
 

@@ -12,6 +12,7 @@ class Gauge:
     """To be subclassed: ``get_value`` tells what there is to see, at once and in the reactor's thread."""
 
     def get_value(self) -> Any:
+        # As with pyformance's: a class of the user's own has it.
         raise NotImplementedError(f"{type(self).__qualname__} has no get_value; a gauge needs one")
 
 

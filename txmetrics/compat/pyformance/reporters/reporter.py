@@ -100,6 +100,7 @@ class Reporter:
 
     def _write_as(self) -> IWire:
         """How a report is written down."""
+        # As with pyformance's: a class of the user's own has report_now, and only then is none of this asked for.
         raise NotImplementedError(f"{type(self).__name__} has no report_now(self, registry=None, timestamp=None)")
 
     def _deliver_to(self, reactor: Any) -> IDelivery:
