@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater
+from twisted.python.usage import UsageError
 
 from txmetrics.tap import Options
 from txmetrics.testing import GraphiteReceiver
@@ -23,6 +25,14 @@ def parsed(*arguments: str) -> Options:
     options = Options()
     options.parseOptions(arguments)
     return options
+
+
+def refusal(*arguments: str) -> UsageError:
+    """The usage error for these arguments, which is one line."""
+    with pytest.raises(UsageError) as raised:
+        parsed(*arguments)
+    assert len(str(raised.value).splitlines()) == 1
+    return raised.value
 
 
 @asynccontextmanager

@@ -6,13 +6,9 @@ import socket
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.python.usage import UsageError
 
-from tests.tap.harness import GRAPHITE, parsed
+from tests.tap.harness import GRAPHITE, graphite, parsed, refusal
 from txmetrics import MetricsRegistry, names
-from txmetrics.testing import GraphiteReceiver
 
 DELTA = "--metrics-temporality=delta"
 
@@ -39,36 +35,31 @@ DELTA = "--metrics-temporality=delta"
 )
 def test_a_wrong_one_is_one_line(arguments: list[str], told: str) -> None:
     """That says what would be right."""
-    with pytest.raises(UsageError) as refused:
-        parsed(*arguments, "web").reporters(MetricsRegistry())
-    assert told in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
+    assert told in str(refusal(*arguments, "web"))
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_command_line_makes_numbers_that_can_be_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line has the identity, counts are deltas, and what was named has its buckets."""
     monkeypatch.setenv("TXMETRICS_WORKER", "w7")
-    graphite = GraphiteReceiver()
-    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(graphite)
-    options = parsed(
-        f"--metrics-graphite=tcp:127.0.0.1:{port.getHost().port}",
-        "--metrics-graphite-tags=host={host},worker={worker}",
-        DELTA,
-        "--metrics-buckets=lat,http.*",
-        "--metrics-slo=lat:0.1,0.25,1",
-        "--metrics-interval=60",
-        "web",
-    )
     registry = MetricsRegistry()
-    [reporter] = options.reporters(registry)
     registry.timer("lat").add(0.25)
     registry.counter("jobs", queue="mail").inc(3)
-    reporter.startService()
-    await reporter.stopService()
-    await port.stopListening()
+    async with graphite() as (receiver, endpoint):
+        options = parsed(
+            f"--metrics-graphite={endpoint}",
+            "--metrics-graphite-tags=host={host},worker={worker}",
+            DELTA,
+            "--metrics-buckets=lat,http.*",
+            "--metrics-slo=lat:0.1,0.25,1",
+            "--metrics-interval=60",
+            "web",
+        )
+        [reporter] = options.reporters(registry)
+        reporter.startService()
+        await reporter.stopService()
     host = names.clean(socket.gethostname())
-    told = {point.name: point for point in graphite.points}
+    told = {point.name: point for point in receiver.points}
     expected = {
         f"jobs.delta;host={host};queue=mail;worker=w7": 3,
         f"lat.delta;host={host};worker=w7": 1,
@@ -78,4 +69,4 @@ async def test_a_command_line_makes_numbers_that_can_be_added_up(monkeypatch: py
     }
     assert {name: told[name].value for name in expected} == expected
     assert {point.timestamp % 60 for point in told.values()} == {0}
-    assert not graphite.wrong
+    assert not receiver.wrong

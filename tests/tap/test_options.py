@@ -7,18 +7,9 @@ from pathlib import Path
 from traceback import TracebackException
 
 import pytest
-from twisted.python.usage import UsageError
 
-from tests.tap.harness import GRAPHITE, parsed
+from tests.tap.harness import GRAPHITE, parsed, refusal
 from txmetrics.tap import KEY_VARIABLE, Options
-
-
-def refusal(*arguments: str) -> UsageError:
-    """The usage error for these arguments, which is one line."""
-    with pytest.raises(UsageError) as raised:
-        parsed(*arguments)
-    assert len(str(raised.value).splitlines()) == 1
-    return raised.value
 
 
 @pytest.mark.parametrize(

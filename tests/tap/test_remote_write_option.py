@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.python.usage import UsageError
 
 from tests.remote_write import ENDED, read_body
 from tests.sink import Sink, SinkServer
-from tests.tap.harness import parsed
+from tests.tap.harness import parsed, refusal
 from txmetrics import MetricsRegistry
 
 URL = "http://127.0.0.1:9090/api/v1/write"
@@ -36,10 +35,7 @@ def test_each_url_is_a_reporter() -> None:
 )
 def test_a_wrong_one_is_one_line(arguments: list[str], told: str) -> None:
     """That says what would be right."""
-    with pytest.raises(UsageError) as refused:
-        parsed(*arguments, "web").reporters(MetricsRegistry())
-    assert told in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
+    assert told in str(refusal(*arguments, "web"))
 
 
 @pytest_twisted.ensureDeferred
