@@ -135,6 +135,21 @@ def test_a_gauge_on_the_line_of_a_delta_is_refused(gauge: str) -> None:
     other.histogram("lat")
 
 
+def test_gauges_that_come_and_go_leave_nothing() -> None:
+    """Also where their names could be those of buckets; while one of two is there, it counts."""
+    registry = MetricsRegistry()
+    for number in range(100):
+        registry.gauge(f"session{number}.b.1")
+        registry.gauge(f"session{number}.b.2")
+        registry.unregister(f"session{number}.b.1")
+    with pytest.raises(ValueError, match=r"session7\.b\.2"):
+        registry.timer("session7")
+    for number in range(100):
+        registry.unregister(f"session{number}.b.2")
+    registry.timer("session7")
+    assert not registry._lines._bucket_like
+
+
 @pytest.mark.parametrize("gauge", ["lat.b", "b.512", "lat.c.512", "lat.b.x.y", "jobs.b.512"])
 def test_other_names_are_as_free_as_before(gauge: str) -> None:
     """A counter has no buckets, and a bucket has one part behind ``b``."""

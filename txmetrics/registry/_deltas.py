@@ -15,7 +15,8 @@ __all__ = ["DeltaReader", "Deltas"]
 
 
 class Deltas:
-    """One visitor's memory of what it was told last: ``of`` each reading in turn, and of all of them."""
+    """One visitor's memory of what it was told last; every reading has to go through ``of``, for what one of a metric
+    has counted is not in its next."""
 
     def __init__(self) -> None:
         self._told: dict[str, Number] = {}

@@ -6,6 +6,7 @@ which has one. Metrics with tags are taken together: it does not depend on the v
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 
 from txmetrics.metrics import Counter, Gauge, Histogram, Meter, Timer
@@ -35,8 +36,8 @@ class Lines:
     def __init__(self, kind_of: Callable[[str, str], type[Metric] | None], gauges: Iterable[str]) -> None:
         self._kind_of = kind_of
         self._gauges = gauges
-        self._bucket_like: set[str] = set()
-        """What gauges, of which some may be gone, have before their last part."""
+        self._bucket_like: Tally[str] = Tally()
+        """What gauges have before their last part, where that could be a bucket's, and how many of them."""
 
     def check(self, path: str, tagged: str, kind: type[Metric]) -> None:
         """Raise ValueError if a new metric had a line in common with one that is there."""
@@ -47,8 +48,16 @@ class Lines:
             if self._kind_of(f"{path}.{field}", tagged) is Gauge:
                 raise _shared(f"{path}.{field}", path, kind)
         if issubclass(kind, Histogram) and not tagged:
-            for owner in self._bucket_like.intersection(f"{path}.{part}" for part in _BELOW):
+            for owner in self._bucket_like.keys() & {f"{path}.{part}" for part in _BELOW}:
                 self._check_gauges_below(owner, path, kind)
+
+    def forget_gauge(self, name: str) -> None:
+        """The gauge ``name``, which has no tags, is gone."""
+        owner = name.rpartition(".")[0]
+        if owner in self._bucket_like:
+            self._bucket_like[owner] -= 1
+            if not self._bucket_like[owner]:
+                del self._bucket_like[owner]
 
     def _check_gauge(self, path: str, tagged: str) -> None:
         owner, _, field = path.rpartition(".")
@@ -60,7 +69,7 @@ class Lines:
             other = self._kind_of(histogram, tagged)
             if other is not None and issubclass(other, Histogram):
                 raise _shared(path, histogram, other)
-            self._bucket_like.add(owner)
+            self._bucket_like[owner] += 1
 
     def _check_gauges_below(self, owner: str, path: str, kind: type[Metric]) -> None:
         for gauge in self._gauges:

@@ -111,13 +111,15 @@ class MetricsRegistry:
     def unregister(self, name: str, /, **tags: Tag) -> None:
         """Forget the metric ``name``. Raises KeyError if there is none."""
         full = names.full(name, tags) if tags else name
-        self._find(full)
+        metric = self._find(full)
         del self._metrics[full]
         for of_a_kind in (self._counters, self._gauges, self._histograms, self._meters, self._timers):
             of_a_kind.pop(full, None)
         self._order = None
         if ";" in full:
             self._tag_sets.discard(full)
+        elif isinstance(metric, Gauge):
+            self._lines.forget_gauge(full)
         for reader in self._readers:
             reader.forget(full)
 
