@@ -52,7 +52,7 @@ def test_a_request_of_the_server_itself_is_counted_once(site: Times, reactor: Fa
     bare, wire = Wire(reactor, text(b"a")), site.connect(text(b"a"))
     for each in (bare, wire):
         each.send(request(close=False), star, star)
-    assert wire.received == bare.received
+    assert wire.undated == bare.undated
     assert routes(site.registry) == {"GET-_root": 1, f"{ask}-_star": 2}
     check_sums(site.registry)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,11 @@ class Wire:
     @property
     def received(self) -> bytes:
         return self._transport.value()
+
+    @property
+    def undated(self) -> bytes:
+        """What was received, to be compared: its dates are of the machine's clock, which may go on in between."""
+        return re.sub(rb"Date: [^\r]*\r\n", b"", self.received)
 
 
 class Times:
